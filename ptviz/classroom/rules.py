@@ -24,6 +24,8 @@ from ptviz.validation import InvalidData, Name, decode_json
 CLASSROOM_VARIABLE = "PTVIZ_CLASSROOM"
 MAX_UPLOAD_MB, MAX_UPLOADS_MB = 5, 50
 """Largest upload of a visitor, and largest sum of all of hers."""
+MAX_SAVED_PROMPTS = 50
+"""Prompts that one visitor may have saved at a time."""
 _LIMITS = {"batch": 64, "length": 256, "validation_rows": 1000, "test_rows": 2000}
 """Largest values of settings that make a step or an evaluation long, or fill the memory."""
 _MAX_EVALUATIONS, _MAX_SNAPSHOTS = 200, 200

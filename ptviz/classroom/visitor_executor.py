@@ -92,6 +92,8 @@ class VisitorExecutor(LocalExecutor):
         """
         if kind == "zero-shot":  # It writes into the run.
             self.store.check_own(run)
+        if kind == "surgery" and question.get("what") == "save":
+            self.store.check_new_saved_prompt()
         if kind == "speed":
             self.store.rules.check(RunConfig.from_json(question["config"]), self.uploads)
         backbone, path = str(question.get("backbone", "")), str(question.get("path", ""))

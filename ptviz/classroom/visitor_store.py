@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ptviz import paths
-from ptviz.classroom.rules import ClassroomRules
+from ptviz.classroom.rules import MAX_SAVED_PROMPTS, ClassroomRules
 from ptviz.runs.annotations import Annotations, read_annotations
 from ptviz.runs.run import is_recorded
 from ptviz.runs.run_file_io import StoreError
-from ptviz.runs.saved_prompts import VISITORS_FOLDER
+from ptviz.runs.saved_prompts import VISITORS_FOLDER, list_saved_prompts
 from ptviz.runs.store import RUN_ID_PATTERN, RunSummaries, Store, StoreProblem
 from ptviz.runs.target_run import TARGET_MARK
 
@@ -85,6 +85,18 @@ class VisitorStore(Store):
             StoreError: always.
         """
         raise StoreError(f"{what} is for the teacher in a classroom")
+
+    def check_new_saved_prompt(self) -> None:
+        """Check that the visitor may save one more prompt.
+
+        Raises:
+            StoreError: if she has as many as a visitor may have.
+        """
+        if (count := len(list_saved_prompts(self.prompts_folder))) >= MAX_SAVED_PROMPTS:
+            raise StoreError(
+                f"expected at most {MAX_SAVED_PROMPTS} saved prompts of one visitor; you have {count}: delete one on "
+                'the page Embeddings, under "Where this prompt came from"'
+            )
 
     def check_own(self, id: str) -> None:
         """Check that a run is the visitor's own, so that she may change it.

@@ -94,7 +94,8 @@ def import_checkpoint_prompt(
     ``backbone`` is given by the user. The file's own claim about it is only recorded and never loaded.
 
     Raises:
-        StoreError: if there is no such prompt, it does not fit the backbone, or the folder cannot be written.
+        StoreError: if there is no such prompt, it does not fit the backbone, no more may be saved, or the folder cannot
+            be written.
     """
     _check_backbone(bundle, backbone)
     prompts = importable_prompts(bundle, backbone)
@@ -113,6 +114,7 @@ def import_checkpoint_prompt(
         same = (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task)
         if same and dict(one.shapes) == {key: tuple(tensor.shape) for key, tensor in tensors.items()}:
             return one
+    store.check_new_saved_prompt()
     return saved_prompts.save_prompt(store.prompts_folder, tensors, title, backbone, task, origin)
 
 

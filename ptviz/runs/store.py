@@ -193,6 +193,13 @@ class Store:
             StoreError: if not, naming ``what``.
         """
 
+    def check_new_saved_prompt(self) -> None:
+        """Check that whoever has this store may save one more prompt; the store of a visitor has a limit.
+
+        Raises:
+            StoreError: if not, with what can be done.
+        """
+
     def get(self, id: str) -> Run:
         """Return the run ``id``, or with ``RUN@TASK`` one target task of a run on several; also a recorded run.
 

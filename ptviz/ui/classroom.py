@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
 
+from ptviz import paths
 from ptviz.classroom.access import Visitor, load_keys
 from ptviz.classroom.rules import ClassroomRules, active_rules
 from ptviz.classroom.visitor_store import NOBODY
@@ -87,6 +90,16 @@ def usual_config() -> RunConfig:
     backbone = usual.backbone if usual.backbone in allowed or not allowed else allowed[0]
     steps = min(usual.training.steps, rules.max_steps)
     return replace(usual, backbone=backbone, training=replace(usual.training, steps=steps))
+
+
+def hide_folders(text: str) -> str:
+    """Return a text without the names of this machine's folders, if a visitor of a classroom is to read it."""
+    if visitor_rules() is None:
+        return text
+    folders = {paths.data_dir(), paths.cache_dir(), paths.gallery_dir(), Path.home()}
+    for folder in sorted((str(one) for one in folders), key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "").replace(folder, "the teacher's computer")
+    return text
 
 
 def render_sidebar_note() -> None:

@@ -83,7 +83,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     from ptviz import tasks
     from ptviz.methods import list_methods
     from ptviz.training.config import TrainConfig
-    from ptviz.ui.components.uploads import upload_link
+    from ptviz.ui.components.uploads import link_of
 
     params = {"method": config.method}
     known = {info.name for info in tasks.list_tasks()}
@@ -94,7 +94,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     elif config.task.startswith("hub:"):
         params |= {"from": "from the hub", "hub": config.task.removeprefix("hub:")}
     else:
-        params |= {"from": "my own table", "path": upload_link(Path(config.task))}
+        params |= {"from": "my own table", "path": link_of(Path(config.task))}
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}
     params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from ptviz.checkpoints.detect import open_in_process
 from ptviz.classroom.visitor_executor import VisitorExecutor
 from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
 from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.archive import unpack_run
+from ptviz.runs.import_prompt import import_checkpoint_prompt
 from ptviz.training import TrainConfig
 from tests.damaged_files import make_run
 
@@ -151,3 +154,19 @@ def test_saved_prompts_are_hers_and_the_worker_finds_them(
 def test_uploads_are_in_a_folder_of_her_own(home: Path) -> None:
     assert uploads_folder(ANNA) != uploads_folder(BORIS)
     assert uploads_folder(ANNA).is_relative_to(home)
+
+
+def test_a_visitor_has_a_limit_of_saved_prompts(
+    executor: VisitorExecutor, anna: VisitorStore, whole: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ptviz.classroom.visitor_store.MAX_SAVED_PROMPTS", 2)
+    for _ in range(2):
+        anna.check_new_saved_prompt()
+        saved_prompts.save_prompt(anna.prompts_folder, HERS, "mine", "", None, {})
+    limit = "at most 2 saved prompts of one visitor; you have 2"
+    with pytest.raises(StoreError, match=limit):
+        executor.ask("surgery", make_run(anna, "finished").id, what="save", edits=[])
+    np.save(tmp_path / "p.npy", np.ones((3, 8), dtype=np.float32))
+    with pytest.raises(StoreError, match=limit):
+        import_checkpoint_prompt(anna, tmp_path / "p.npy", open_in_process(tmp_path / "p.npy"))
+    whole.check_new_saved_prompt()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.classroom import waiting_times
@@ -17,9 +20,12 @@ from ptviz.classroom.visitor_executor import VisitorExecutor
 from ptviz.plots.survey import build_coloured_taxonomy
 from ptviz.runs import Run, RunConfig, Store, StoreError
 from ptviz.runs.default_store import default_store
+from ptviz.runs.saved_prompts import save_prompt
 from ptviz.ui import backend, classroom
 from ptviz.ui.backend import get_store, run_in_thread
+from tests.app_server import ROOT
 
+PATHS = sorted(str(path.relative_to(ROOT / "pages")) for path in (ROOT / "pages").glob("*/*.py"))
 ANNA, BORIS, TEACHER = Visitor("a1" * 8), Visitor("b2" * 8), Visitor("", is_teacher=True)
 Enter = Callable[[Visitor], None]
 
@@ -194,6 +200,31 @@ def test_the_teacher_sees_whose_a_run_is_and_shares_it(
     assert runs["annas"].annotations().shared
     enter(BORIS)
     assert "annas" in table_names(page("train/runs.py"))
+
+
+def everything(at: AppTest) -> str:
+    """All that a page sends to the browser, as text."""
+    assert not at.exception, at.exception
+    nodes, found = [at._tree], []
+    while nodes:
+        node = nodes.pop()
+        found.append(str(getattr(node, "proto", "")))
+        nodes += getattr(node, "children", {}).values()
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("path", ["home.py", *PATHS])
+def test_a_visitor_sees_nothing_of_others_and_of_the_machine(
+    page: Callable[..., AppTest], runs: dict[str, Run], gallery: Path, enter: Enter, store: Store, path: str
+):
+    save_prompt(store.prompts_folder, {"embeddings": torch.ones(2, 32)}, "the teacher's", "tiny-encoder", None, {})
+    enter(ANNA)
+    sent = everything(page(path))
+    places = {str(folder) for folder in (store.root.parent, Path.home(), Path(sys.prefix), ROOT)}
+    assert not [sent[at - 200 : at + 100] for place in places if (at := sent.find(place)) >= 0]
+    assert not [name for name in ("boris", "private") if runs[name].id in sent or f'"{name}"' in sent]
+    assert "the teacher's" not in sent
+    assert not re.search(r'label: "(Measure \d|Train LoRA|Train full|Fetch )', sent)
 
 
 def test_paths_on_the_teachers_computer_are_off(page: Callable[..., AppTest], enter: Enter, tmp_path: Path):

@@ -65,10 +65,10 @@ def test_an_upload_never_replaces_another(home: Path):
     assert first == same != other
     assert {first.parent.parent, other.parent.parent} == {home / "uploads"}
     assert first.name == other.name == "t.csv", "a table keeps its name"
-    link = uploads.upload_link(first)
+    link = uploads.link_of(first)
     assert str(home) not in link
-    assert uploads.resolve_upload(link) == str(first)
-    assert uploads.upload_link(home / "elsewhere.csv") == str(home / "elsewhere.csv")
+    assert uploads.resolve_link(link) == str(first)
+    assert uploads.link_of(home / "elsewhere.csv") == str(home / "elsewhere.csv")
     assert (first.read_bytes(), other.read_bytes()) == (b"a", b"b")
 
 
@@ -76,7 +76,7 @@ def test_an_upload_never_replaces_another(home: Path):
 def test_a_link_names_nothing_but_uploads(home: Path, link: str):
     (home / "secret").write_text("x")
     with pytest.raises(ValueError, match="expected a file that was uploaded here"):
-        uploads.resolve_upload(link)
+        uploads.resolve_link(link)
 
 
 def test_an_empty_upload_is_refused(home: Path):

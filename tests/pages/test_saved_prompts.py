@@ -66,6 +66,27 @@ def test_a_prompt_is_saved_and_inspected(page: Page, store: Store, tmp_path: Pat
     assert at.selectbox(key="look-run").value == f"kept:{one.id}"
 
 
+def test_a_prompt_is_deleted_after_a_question(page: Page, store: Store) -> None:
+    one, other = (
+        saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 32)}, title, "", None, {})
+        for title in ("mine", "other")
+    )
+    at = page("look/embeddings.py", run=f"kept:{one.id}")
+    at.button(key="delete-prompt").click().run()
+    at.button(key="delete-prompt-not").click().run()
+    assert len(saved_prompts.list_saved_prompts(store.prompts_folder)) == 2
+    at.button(key="delete-prompt").click().run()
+    at.button(key="delete-prompt-really").click().run()
+    assert not at.exception
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == [other]
+    assert one.title not in texts(at)
+    at = page("look/embeddings.py", run=f"kept:{other.id}")
+    at.button(key="delete-prompt").click().run()
+    saved_prompts.delete_saved_prompt(store.prompts_folder, other.id)  # in another tab
+    at.button(key="delete-prompt-really").click().run()
+    assert not at.exception
+
+
 def test_an_outlier_is_named_and_can_be_left_out_of_every_panel(page: Page, store: Store) -> None:
     keep_table(load_backbone("tiny-encoder"))
     rows = torch.randn(6, 32)

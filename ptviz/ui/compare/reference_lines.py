@@ -14,6 +14,7 @@ from ptviz.experiments.reference_record import KINDS, TITLES, Kind, ReferenceRec
 from ptviz.runs import RunConfig, StoreError
 from ptviz.tasks.metrics import Metric, recorded_metric
 from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.libraries import load_libraries
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -107,7 +108,7 @@ def _render_controls(configs: Sequence[RunConfig], known: Sequence[ReferenceResu
         error_box(job.problem)
     size = len(KINDS) * len(seeds)
     missing: list[Kind] = [k for k in KINDS if sum(one.kind == k for one in known) < len(seeds)]
-    if not missing:
+    if not missing or visitor_rules() is not None:  # They train a whole backbone, which is for the teacher.
         return
     progress = f"{len(known)} of {size} trainings are done."
     if job is not None and not job.problem:

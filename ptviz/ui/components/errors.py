@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from ptviz.ui.classroom import hide_folders
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ def error_box(message: str) -> None:
     """Render an error message. It may quote untrusted text, so it is never read as Markdown."""
     with st.container(border=True, horizontal=True, vertical_alignment="top"):
         st.badge("Problem", icon=":material/error:", color="red")
-        st.text(message)
+        st.text(hide_folders(message))
 
 
 @contextmanager

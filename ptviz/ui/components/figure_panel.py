@@ -13,6 +13,7 @@ from ptviz.figures.linked_selection import has_pickable_trace
 from ptviz.plots.alt_text import alt_of
 from ptviz.plots.snippet import call_snippet
 from ptviz.profanity import profanity_filter
+from ptviz.ui.classroom import hide_folders
 from ptviz.ui.components.figure_frame import figure_frame, server_tools, tools_data
 from ptviz.ui.components.plotly_chart import plotly_chart
 
@@ -42,7 +43,7 @@ def render_plot(
     shows_profanity = bool(st.session_state.get(_SHOW_PROFANITY))
     with profanity_filter(masks=not shows_profanity) as profanity:
         figure = plot(*args, **options)
-    snippet = call_snippet(plot, *args, **options)
+    snippet = hide_folders(call_snippet(plot, *args, **options))
     if profanity.found and shows_profanity:
         snippet = _without_mask(snippet)
     tools = tools_data(title, filename, csv=True, python=True)

@@ -9,12 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz import paths
 from ptviz.checkpoints.hub import HUB_PREFIX
-from ptviz.classroom.rules import is_inside
 from ptviz.paths import expand_user
 from ptviz.ui.classroom import OFF_IN_A_CLASSROOM, visitor_rules
-from ptviz.ui.components.uploads import UPLOAD_PREFIX
+from ptviz.ui.components.uploads import LINK_PREFIXES
 
 _ALLOWED_KEY = "allowed-paths"
 
@@ -25,10 +23,10 @@ def allow_path(path: str) -> None:
 
 
 def is_path_allowed(path: str) -> bool:
-    """Return whether this session may open a path; ids of the hub and uploads name no file of its own choice."""
+    """Return whether this session may open a path; ids of the hub and links name no file of its own choice."""
     if visitor_rules() is not None:
-        return not path or path.startswith(UPLOAD_PREFIX) or is_inside(expand_user(path), paths.gallery_dir())
-    return not path or path.startswith((HUB_PREFIX, UPLOAD_PREFIX)) or path in st.session_state.get(_ALLOWED_KEY, ())
+        return not path or path.startswith(LINK_PREFIXES)
+    return not path or path.startswith((HUB_PREFIX, *LINK_PREFIXES)) or path in st.session_state.get(_ALLOWED_KEY, ())
 
 
 def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) -> str:

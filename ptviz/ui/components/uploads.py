@@ -11,13 +11,16 @@ from ptviz import paths
 from ptviz.atomic_files import write_file
 from ptviz.classroom.rules import MAX_UPLOAD_MB, MAX_UPLOADS_MB
 from ptviz.classroom.visitor_store import uploads_folder
+from ptviz.experiments.sample_checkpoints import samples_dir
 from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, is_table_name, table_stem
 from ptviz.ui.classroom import current_visitor
 
 FILE_ENDINGS = tuple(ending.removeprefix(".") for ending in (*TABLE_ENDINGS, *COMPRESSED_ENDINGS))
 
 
-UPLOAD_PREFIX = "upload:"
+UPLOAD_PREFIX, RECORDED_PREFIX = "upload:", "recorded:"
+LINK_PREFIXES = (UPLOAD_PREFIX, RECORDED_PREFIX)
+"""Beginnings of what names a file in an address without a folder of this machine: uploads, recorded checkpoints."""
 
 
 def upload_dir() -> Path:
@@ -44,27 +47,33 @@ def check_upload_size(size: int) -> None:
         raise ValueError(f"expected at most {MAX_UPLOADS_MB} MB of uploads in all; you have {used / 1e6:,.1f} MB")
 
 
-def upload_link(path: Path) -> str:
-    """Return what names an upload in an address, which tells nothing of this machine's folders; else the path."""
-    try:
-        return UPLOAD_PREFIX + path.relative_to(upload_dir()).as_posix()
-    except ValueError:
-        return str(path)
+def link_of(path: Path) -> str:
+    """Return what names an upload or a recorded checkpoint in an address, without a folder; else the path."""
+    for prefix, folder in _linked_folders().items():
+        if path.is_relative_to(folder):
+            return prefix + path.relative_to(folder).as_posix()
+    return str(path)
 
 
-def resolve_upload(text: str) -> str:
-    """Return the path of an upload that ``upload_link`` has named; any other text as it is.
+def resolve_link(text: str) -> str:
+    """Return the path of the file that ``link_of`` has named; any other text as it is.
 
     Raises:
-        ValueError: if there is no such upload.
+        ValueError: if there is no such file.
     """
-    if not text.startswith(UPLOAD_PREFIX):
+    prefix = next((one for one in LINK_PREFIXES if text.startswith(one)), None)
+    if prefix is None:
         return text
-    parts = text.removeprefix(UPLOAD_PREFIX).split("/")
-    path = upload_dir().joinpath(*parts)
-    if ".." in parts or not path.is_relative_to(upload_dir()) or not path.exists():
-        raise ValueError(f"expected a file that was uploaded here; got {text}: upload it again")
+    folder, parts = _linked_folders()[prefix], text.removeprefix(prefix).split("/")
+    path = folder.joinpath(*parts)
+    if ".." in parts or not path.is_relative_to(folder) or not path.exists():
+        what = "a file that was uploaded here" if prefix == UPLOAD_PREFIX else "a recorded checkpoint"
+        raise ValueError(f"expected {what}; got {text}: upload the file again")
     return str(path)
+
+
+def _linked_folders() -> dict[str, Path]:
+    return {UPLOAD_PREFIX: upload_dir(), RECORDED_PREFIX: samples_dir()}
 
 
 def safe_name(name: str) -> str:

@@ -8,14 +8,19 @@ import streamlit as st
 from ptviz import backbones, tasks
 from ptviz.plots.run_tensors import load_tensor_histories
 from ptviz.prompt_statistics import find_outliers
+from ptviz.runs import StoreError
 from ptviz.runs.embedding_table import Vocabulary
-from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
+from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt, delete_saved_prompt
 from ptviz.training.config import TrainConfig
+from ptviz.ui.backend import get_store
 from ptviz.ui.components import forms, linked_selection
+from ptviz.ui.components.errors import error_box
 from ptviz.ui.look import attention, decompositions, inspect_run, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
 from ptviz.ui.look.token_panels import PromptView
 from ptviz.ui.navigation import CHECKPOINT_PAGE, COMPOSE_PAGE
+
+_DELETE_ERROR_KEY = "delete-prompt-error"
 
 
 def render_saved_embeddings(saved: SavedPrompt) -> None:
@@ -89,6 +94,8 @@ def render_saved_routing(saved: SavedPrompt) -> None:
 def render_origin(saved: SavedPrompt) -> None:
     """Show where the prompt came from, as text: all of it may be untrusted."""
     st.text(saved.title)
+    if problem := st.session_state.pop(_DELETE_ERROR_KEY, ""):
+        error_box(problem)
     known = {"backbone": saved.backbone or "unknown", "task": saved.task or "unknown", **saved.origin}
     rows = [
         {"": name, "value": "; ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)}
@@ -96,6 +103,29 @@ def render_origin(saved: SavedPrompt) -> None:
     ]
     with st.expander("Where this prompt came from"):
         st.dataframe(rows, hide_index=True)
+        if st.button("Delete this prompt", icon=":material/delete:", key="delete-prompt"):
+            _delete_dialog(saved)
+
+
+@st.dialog("Delete permanently?", icon=":material/delete:")
+def _delete_dialog(saved: SavedPrompt) -> None:
+    st.markdown("This deletes the saved prompt. Runs that began from it have a copy of their own. It cannot be undone.")
+    st.text(saved.title)
+    with st.container(horizontal=True):
+        deleted = st.button(
+            "Delete", icon=":material/delete:", key="delete-prompt-really", on_click=_delete, args=(saved,)
+        )
+        # The filled button is the one that does no harm.
+        if st.button("Cancel", type="primary", key="delete-prompt-not") or deleted:
+            st.rerun()
+
+
+def _delete(saved: SavedPrompt) -> None:
+    try:
+        delete_saved_prompt(get_store().prompts_folder, saved.id)
+        st.query_params.pop("run", None)
+    except StoreError as error:
+        st.session_state[_DELETE_ERROR_KEY] = str(error)
 
 
 def _render_among_words(saved: SavedPrompt, view: PromptView, words: Vocabulary, width: int) -> None:

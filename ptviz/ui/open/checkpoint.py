@@ -31,11 +31,12 @@ from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store
+from ptviz.ui.classroom import hide_folders
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.components.local_path import allow_path, path_input
-from ptviz.ui.components.uploads import check_upload_size, resolve_upload, upload_dir, upload_link
+from ptviz.ui.components.local_path import path_input
+from ptviz.ui.components.uploads import check_upload_size, link_of, resolve_link, upload_dir
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 from ptviz.ui.open.try_prompt import try_prompt_panel
@@ -68,12 +69,12 @@ def checkpoint_input(
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
         saved = save_uploads([(file.name, file.getvalue()) for file in files])
-        st.session_state[f"path-{side}"] = upload_link(saved)
+        st.session_state[f"path-{side}"] = link_of(saved)
     st.session_state[f"dropped-{side}"] = ids
     path = path_input(where, f"path-{side}", placeholder=examples)
     if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":  # as file managers copy paths
         path = path[1:-1]
-    return paths.expand_user(resolve_upload(path)) if path else None
+    return paths.expand_user(resolve_link(path)) if path else None
 
 
 def select_checkpoint(side: str, path: Path) -> Path:
@@ -95,12 +96,11 @@ def render_samples() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Recorded examples:")
         for label, path in samples.items():
-            st.button(label, key=f"sample-{path.name}", on_click=_open_sample, args=(str(path),), type="tertiary")
+            st.button(label, key=f"sample-{path.name}", on_click=_open_sample, args=(path,), type="tertiary")
 
 
-def _open_sample(path: str) -> None:
-    allow_path(path)
-    st.session_state[f"path-{SIDES[0]}"] = path
+def _open_sample(path: Path) -> None:
+    st.session_state[f"path-{SIDES[0]}"] = link_of(path)
 
 
 def first_sample() -> Path | None:
@@ -270,7 +270,7 @@ def render_provenance(bundle: PromptBundle, path: Path) -> None:
         with st.expander("Metadata of the file"):
             st.dataframe([{"field": key, "value": text} for key, text in bundle.metadata.items()], hide_index=True)
             st.caption("These are unverified claims of the file's author. Nothing they name is downloaded.")
-            st.text(upload_link(path))
+            st.text(hide_folders(link_of(path)))
 
 
 def render_warnings(

@@ -172,7 +172,7 @@ def _table_input() -> TaskSelection:
     )
     if upload is not None and st.session_state.get("uploaded") != upload.file_id:
         with show_errors():
-            st.session_state["path"] = uploads.upload_link(uploads.save_upload(upload.name, upload.getvalue()))
+            st.session_state["path"] = uploads.link_of(uploads.save_upload(upload.name, upload.getvalue()))
         st.session_state["uploaded"] = upload.file_id
     path = path_input(
         "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSON or Parquet"
@@ -180,7 +180,7 @@ def _table_input() -> TaskSelection:
     table = reading_options_form()
     if not path or table is None:
         return TaskSelection()
-    path = uploads.resolve_upload(path)
+    path = uploads.resolve_link(path)
     return _with_typed_columns(path) if expand_user(path).is_dir() else edit_table_task(path, table)
 
 
