@@ -2,7 +2,7 @@
 
 The address with the visitors' token gives each browser a random name, that with the teacher's token makes it the
 teacher's. The name is in a cookie, signed with a key that stays in the folder of runs, so it survives a reload and a
-restart of the app, and nobody can make that of another. Deleting the file makes new tokens and forgets all names.
+restart of the app, and no one can make that of another. Deleting the file makes new tokens and forgets all names.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class VisitorStore(Store):
     def _may_read(self, folder: Path) -> bool:
         if is_recorded(folder):
             return True
-        with suppress(StoreError):  # Of damaged annotations nobody knows whose the run is.
+        with suppress(StoreError):  # Damaged annotations do not give the owner of the run.
             return self._sees(read_annotations(folder))
         return False
 

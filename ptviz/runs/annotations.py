@@ -17,7 +17,7 @@ MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTES_LENGTH = 20, 40, 10_000
 _MAX_BYTES = 100_000
 Tag = Annotated[str, Meta(min_length=1, max_length=MAX_TAG_LENGTH)]
 Owner = Annotated[str, Meta(max_length=40, pattern="^[a-z0-9]*$")]
-"""The id of a visitor of a classroom (``ptviz.classroom``); "" is whoever has the folder of runs."""
+"""The id of a visitor of a classroom (``ptviz.classroom``); "" is the owner of the folder of runs."""
 
 
 @dataclass(frozen=True)

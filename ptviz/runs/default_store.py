@@ -13,7 +13,7 @@ _choose: Callable[[], Store] = Store
 
 
 def default_store() -> Store:
-    """Return the store of whoever asks: ``Store()``, unless the app has said otherwise."""
+    """Return the store of the current user: ``Store()``, unless the app has set another."""
     return _choose()
 
 

@@ -1,4 +1,4 @@
-"""Whose turn it is in the queue: owners take turns, so that many runs of one keep nobody from the first of another."""
+"""Whose turn it is in the queue: owners take turns, so that many runs of one do not delay the first run of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request to stop a run: a file in its folder, whose text is the reason, for whoever trains it."""
+"""The request to stop a run: a file in its folder, whose text is the reason, for the process that trains it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_REASON_BYTES = 400
 
 
 def request_stop(run: Run, reason: str = STOPPED_BY_USER) -> None:
-    """Ask whoever trains a run to stop it within a step, for a reason that becomes part of its status.
+    """Ask the process that trains a run to stop it within a step, for a reason that becomes part of its status.
 
     Raises:
         StoreError: if the folder cannot be written.
@@ -30,7 +30,7 @@ def request_stop(run: Run, reason: str = STOPPED_BY_USER) -> None:
 
 
 def stop_request(folder: Path) -> str | None:
-    """Return why the run in a folder is to stop, None if nobody asked for it. A damaged request is one of the user."""
+    """Return why the run in a folder is to stop, None without a request. A damaged one counts as the user's."""
     with suppress(FileNotFoundError):
         try:
             with (folder / _FILE).open("rb") as file:

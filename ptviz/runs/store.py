@@ -187,7 +187,7 @@ class Store:
         return not is_recorded(self.folder(id.partition(TARGET_MARK)[0]))
 
     def check_unrestricted(self, what: str) -> None:
-        """Check that whoever has this store may do what concerns all runs; the store of a visitor refuses.
+        """Check that the user of this store may do what concerns all runs; the store of a visitor refuses.
 
         Raises:
             StoreError: if not, naming ``what``.

@@ -27,7 +27,7 @@ _bound: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 def current_visitor() -> Visitor | None:
     """Return who looks at this page; None if the app serves no classroom.
 
-    Outside of a session it is nobody, unless ``bind_visitor`` has said who.
+    Outside of a session there is none, unless ``bind_visitor`` has set one.
     """
     if active_rules() is None:
         return None
@@ -112,6 +112,6 @@ def render_sidebar_note() -> None:
     else:
         st.sidebar.caption(
             f"A classroom. You are {visitor.label}: you see the recorded runs, those that the teacher shares, and your "
-            f"own, which nobody else can change. At most {rules.max_steps:,} steps a run and {rules.max_runs} runs. "
+            f"own, which no one else can change. At most {rules.max_steps:,} steps a run and {rules.max_runs} runs. "
             f"{OFF_IN_A_CLASSROOM}"
         )

@@ -1,4 +1,4 @@
-"""The door of a classroom: whoever has no valid token reaches no page, no file and no websocket."""
+"""The door of a classroom: a request without a valid token reaches no page, no file and no websocket."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ClassroomDoor:
         self._open = f"{self._home}_stcore/health"  # It says "ok" and nothing else.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of somebody without a token, or pass it on."""
+        """Answer a request without a token, or pass it on."""
         if scope["type"] not in ("http", "websocket") or scope["path"] == self._open:
             await self._app(scope, receive, send)
             return

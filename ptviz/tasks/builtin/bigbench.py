@@ -108,7 +108,7 @@ def _page_title(row: Example) -> str:
     return row.texts[0].partition(": ")[0]
 
 
-_SLICE_NOTE = "a slice of the set's validation and test rows, as the package holds it; split anew"
+_SLICE_NOTE = "a slice of the set's validation and test rows, as the package holds it; split again"
 
 BIGBENCH_TASKS: dict[str, RecordTask] = {
     "question-formation": RecordTask(

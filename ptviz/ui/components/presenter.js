@@ -10,7 +10,7 @@ const LABELS = {
   earlier: "Earlier step (down arrow key)", later: "Later step (up arrow key)",
 };
 
-let presenter = null; // one per tab: Streamlit mounts the button anew on every page
+let presenter = null; // one per tab: Streamlit mounts the button again on every page
 
 const nameOf = (frame) => [...frame.classList].find((name) => name.startsWith(PREFIX));
 const frames = () => [...document.querySelectorAll(`[class*="${PREFIX}"]`)].filter(

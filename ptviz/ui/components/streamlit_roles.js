@@ -1,4 +1,4 @@
-// Roles that Streamlit's own elements lack. It draws its elements anew at any time, so that they are watched.
+// Roles that Streamlit's own elements lack. It may redraw its elements at any time, so they are watched.
 
 // The sidebar is a list of groups of items, with the groups between list and items: to a screen reader it is no list at
 // all, in a landmark of its own with one link for each page.
