@@ -44,7 +44,7 @@ def draw_findings(rows: Sequence[FindingRow]) -> go.Figure:
     figure = empty_figure(
         100 + 30 * max(len(rows), 2),
         margin={"l": 8},
-        xaxis=axis("difference in points, to the right as claimed", zeroline=False),
+        xaxis=axis("points in favour of the claim", zeroline=False),
         yaxis=names,
     )
     if not rows:

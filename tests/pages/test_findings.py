@@ -18,6 +18,7 @@ from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
 FINDINGS = "learn/findings.py"
+STUDY_IDS = [study.id for study in STUDIES]
 
 
 def finish(run: Run, test: float) -> None:
@@ -43,6 +44,19 @@ def test_every_finding_is_shown_with_its_verdict_and_command(page: Page) -> None
     commands = {element.value for element in at.code}
     assert commands >= {f"ptviz findings --run {study.id}" for study in STUDIES}
     assert redrawn(at)
+
+
+def test_studies_without_runs_come_last_and_say_what_they_cost(page: Page) -> None:
+    at = well(page(FINDINGS))
+    record = StudyRecord()
+    verdicts = {study.id: record.evaluate(study).verdict for study in STUDIES}
+    order = [element.value.rpartition(" ")[2] for element in at.code if "findings --run" in element.value]
+    assert order == sorted(STUDY_IDS, key=lambda name: verdicts[name] == "not run")
+    waiting = [name for name in order if verdicts[name] == "not run"]
+    costs = [element.value for element in at.text if element.value.startswith("Not run yet. It takes ")]
+    assert len(costs) == len(waiting) > 0
+    assert "10 runs of 200 steps, about " in costs[waiting.index("sooner")]
+    assert not any("-" in set(table.value["first"]) for table in at.dataframe), "no table of dashes"
 
 
 def test_a_verdict_and_a_method_select(page: Page) -> None:

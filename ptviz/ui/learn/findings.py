@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from ptviz.engine.time_estimate import estimate_time
 from ptviz.experiments import comparison
 from ptviz.experiments.comparison import PlannedRun
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
 from ptviz.experiments.replication.results import DEFAULT_SEEDS
 from ptviz.methods import list_methods
 from ptviz.plots import plot_findings
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
 from ptviz.runs.same_training import training_fingerprint
@@ -19,6 +21,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import is_classroom
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.formatting import format_duration
 from ptviz.ui.learn.paper_claims import VERDICT_BADGES, render_replication
 from ptviz.ui.navigation import WATCH_PAGE
 
@@ -47,6 +50,7 @@ def render_findings() -> None:
         if verdict in (_ALL, result.verdict)
         and (method is None or any(arm.method == method for arm in result.study.arms))
     ]
+    shown.sort(key=lambda result: result.verdict == _NOT_RUN)
     if not shown:
         st.info("No finding has this verdict for this method. Choose another.", icon=":material/filter_alt_off:")
         return
@@ -102,7 +106,19 @@ def _render_finding(record: StudyRecord, result: StudyResult, planned: Mapping[s
     with st.container(border=True, key=f"finding-{study.id}"):
         render_replication(result)
         _render_runs([planned[key] for key in _configs(study)])
-        _render_buttons(study, [planned[training_fingerprint(one.config)] for one in record.list_missing(study)])
+        missing = [planned[training_fingerprint(one.config)] for one in record.list_missing(study)]
+        if missing and result.verdict == _NOT_RUN:
+            st.text(_describe_cost(study, missing))
+        _render_buttons(study, missing)
+
+
+def _describe_cost(study: ReplicationStudy, missing: Sequence[PlannedRun]) -> str:
+    """Return how many runs a study that was not run needs, with the time of one."""
+    config = missing[0].config
+    # It depends on other runs of the store too, but a time from an earlier view is good enough here.
+    time = cached_by_signature(("cost", str(get_store().root), study.id), lambda: estimate_time(get_store(), [config]))
+    each = f", about {format_duration(time.seconds)} each on this machine" if time.seconds else ""
+    return f"Not run yet. It takes {len(missing)} runs of {config.training.steps} steps{each}."
 
 
 def _configs(study: ReplicationStudy) -> dict[str, RunConfig]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
-from ptviz.experiments.replication.report import comparison_row
+from ptviz.experiments.replication.report import comparison_row, describe_comparison
 from ptviz.methods import list_methods
 from ptviz.methods.card import ReportedResult
 from ptviz.plots.method_style import method_title
@@ -66,12 +66,12 @@ def _citation_link(citation: str, url: str, notes: str = "") -> str:
 
 
 def render_replication(result: StudyResult) -> None:
-    """Show a claim with its verdict, its comparisons as a table, and the experiment behind them."""
+    """Show a claim with its verdict, its comparisons as a table once there are values, and the experiment."""
     study = result.study
     words, icon, colour = VERDICT_BADGES.get(result.verdict, ("not run yet", ":material/hourglass_empty:", "gray"))
     st.markdown(f":{colour}-badge[{icon} {words}] {study.claim} {_citation_link(study.citation, study.url)}")
     rows = []
-    for difference in result.differences:
+    for difference in result.differences if any(one.differences for one in result.differences) else ():
         what, first, second, mean, limits = comparison_row(difference)
         rows.append(
             {
@@ -84,7 +84,10 @@ def render_replication(result: StudyResult) -> None:
                 "verdict": difference.verdict,
             }
         )
-    st.dataframe(rows, hide_index=True, width="stretch")
+    if rows:
+        st.dataframe(rows, hide_index=True, width="stretch")
+    else:
+        st.markdown("It holds if " + ", and ".join(f"*{describe_comparison(one)}*" for one in study.comparisons) + ".")
     methods = ", ".join(sorted({method_title(arm.method) for arm in study.arms}))
     note = f" {study.note}" if study.note else ""
     st.caption(f"{methods}: {study.task} on {study.backbone}, {study.steps} steps; accuracies in percent.{note}")
