@@ -37,17 +37,19 @@ def plot_taxonomy(
     backbone: str = DEFAULT_BACKBONE,
     task: str = "",
     recorded: bool = False,
+    narrow: bool = False,
 ) -> Drawing:
     """Draw the taxonomy of all methods as a tree: family, group, where the prompt enters, method.
 
     ``colour_by`` is "family"; "parameters" (trainable on ``backbone``); or "accuracy" (best validation score) or
     "time" (seconds of training) of the best finished run per method in ``Store()`` on ``backbone``, on ``task`` or on
-    any task; of the runs that came with ptviz instead of your own if ``recorded``. After figure 1 of the survey.
+    any task; of the runs that came with ptviz instead of your own if ``recorded``. ``narrow`` draws it as a list, for
+    a phone. After figure 1 of the survey.
 
     Raises:
         ValueError: for another ``colour_by``, or a backbone whose sizes are not known.
     """
-    return Drawing(draw_taxonomy(build_coloured_taxonomy(colour_by, backbone, task, recorded)))
+    return Drawing(draw_taxonomy(build_coloured_taxonomy(colour_by, backbone, task, recorded), narrow))
 
 
 def build_coloured_taxonomy(colour_by: str, backbone: str, task: str, recorded: bool = False) -> Taxonomy:

@@ -192,21 +192,24 @@ def test_drawings_tell_their_rows():
     assert table_to_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\r\n1,2\r\n'
 
 
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 4, 99])
-def test_taxonomy_draws_any_number_of_methods(count: int):
+def test_taxonomy_draws_any_number_of_methods(count: int, narrow: bool):
     cards = [method.card for method in REGISTRY.values()][:count]
-    scene = draw_taxonomy(build_taxonomy(cards))
+    scene = draw_taxonomy(build_taxonomy(cards), narrow)
     links = [element.link for element in scene.elements if isinstance(element, Box) and element.link]
     assert sorted(links) == sorted(card.name for card in cards)
     assert all(card.title in scene.alt for card in cards)
     assert all(isinstance(e, Box) is False or e.y + e.h / 2 <= scene.height for e in scene.elements)
+    assert not overlapping(scene)
     parsed(scene)
 
 
-def test_taxonomy_colours_say_their_value_and_unmeasured_ones_so():
+@pytest.mark.parametrize("narrow", [False, True])
+def test_taxonomy_colours_say_their_value_and_unmeasured_ones_so(narrow: bool):
     cards = [method.card for method in REGISTRY.values()]
     values = {cards[0].name: 0.5, cards[1].name: 0.9}
-    scene = draw_taxonomy(build_taxonomy(cards, values, "accuracy", "%"))
+    scene = draw_taxonomy(build_taxonomy(cards, values, "accuracy", "%"), narrow)
     words = [element.text for element in scene.elements if isinstance(element, TextLabel)]
     assert words.count("no run yet") == len(cards) - 2
     assert {"50.0%", "90.0%"} <= set(words)
@@ -214,7 +217,7 @@ def test_taxonomy_colours_say_their_value_and_unmeasured_ones_so():
     fills = {element.link: element.fill for element in scene.elements if isinstance(element, Box) and element.link}
     assert fills[cards[0].name] == cividis_colour(0)
     assert fills[cards[1].name] == cividis_colour(1)
-    empty = draw_taxonomy(build_taxonomy(cards, {}, "accuracy", "%"))
+    empty = draw_taxonomy(build_taxonomy(cards, {}, "accuracy", "%"), narrow)
     assert any("nothing measured yet" in e.text for e in empty.elements if isinstance(e, TextLabel))
 
 

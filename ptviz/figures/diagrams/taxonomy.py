@@ -23,13 +23,18 @@ ROW_HEIGHT, HEADER_HEIGHT = 44.0, 60.0
 COLUMNS = ((8.0, 104.0), (136.0, 80.0), (240.0, 134.0), (398.0, 128.0), (550.0, 362.0))
 """Left edge and width of the root, the family, the group, where the prompt enters, and the methods."""
 WIDTH = 920.0
+NARROW_WIDTH, NARROW_HEADER = 350.0, 64.0
+NARROW_LEAVES = (20.0, 322.0)
+"""Left edge and width of the methods where the tree is drawn as a list, for a phone."""
 COLUMN_TITLES = ("", "family", "group", "where the prompt enters", "method and paper")
 FAMILY_COLOURS = ((FROZEN, "#CFE4F2"), ("#00795A", "#CDEBE0"), (PURPLE, "#F5DDEA"), (GREEN, "#CDEBE0"))
 UNMEASURED_COLOUR = "#E3E6EA"
 
 
-def draw_taxonomy(tree: Taxonomy) -> Scene:
-    """Draw the tree from left to right; a click on a method opens its page."""
+def draw_taxonomy(tree: Taxonomy, narrow: bool = False) -> Scene:
+    """Draw the tree from left to right, or from top to bottom if ``narrow``; a click on a method opens its page."""
+    if narrow:
+        return _draw_list(tree)
     leaves = tree.root.methods()
     height = HEADER_HEIGHT + ROW_HEIGHT * max(len(leaves), 1) + 16
     elements: list[Element] = []
@@ -37,11 +42,36 @@ def draw_taxonomy(tree: Taxonomy) -> Scene:
         elements.append(TextLabel(left + width / 2, 18, head, 12, faint=True))
     _draw_branch(elements, tree.root, HEADER_HEIGHT, tree.colour_scale, 0)
     if tree.colour_scale is not None:
-        elements += _draw_colour_scale(tree.colour_scale)
+        elements += _draw_colour_scale(tree.colour_scale, *COLUMNS[4])
         height += 4
     if not leaves:
         elements.append(TextLabel(WIDTH / 2, HEADER_HEIGHT + 20, "No method is registered.", 13))
     return Scene(WIDTH, height, tuple(elements), describe_taxonomy(tree), "Taxonomy of prompt tuning", table_rows(tree))
+
+
+def _draw_list(tree: Taxonomy) -> Scene:
+    """Draw families, groups and methods below one another."""
+    elements: list[Element] = []
+    y = 8.0
+    if tree.colour_scale is not None:
+        elements += _draw_colour_scale(tree.colour_scale, 0, NARROW_WIDTH, above=True)
+        y = NARROW_HEADER
+    for index, family in enumerate(tree.root.branches):
+        strong, _ = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+        elements.append(Box(NARROW_WIDTH / 2, y + 15, NARROW_WIDTH - 16, 30, strong, strong, radius=6))
+        elements.append(TextLabel(NARROW_WIDTH / 2, y + 15, family.label, 13, bold=True, colour=WHITE))
+        y += 38
+        for group in family.branches:
+            for where in group.branches:
+                elements.append(TextLabel(8, y + 12, f"{group.label}: {where.label}", 13, anchor="start"))
+                y += 26
+                for leaf in where.leaves:
+                    _draw_leaf(elements, leaf, y + 18, tree.colour_scale, index, NARROW_LEAVES)
+                    y += ROW_HEIGHT
+        y += 10
+    return Scene(
+        NARROW_WIDTH, y + 8, tuple(elements), describe_taxonomy(tree), "Taxonomy of prompt tuning", table_rows(tree)
+    )
 
 
 def _draw_branch(
@@ -59,7 +89,7 @@ def _draw_branch(
         y += ROW_HEIGHT * len(below.methods())
     for leaf in branch.leaves:
         elements.append(_draw_link(left + width, middle, COLUMNS[4][0], y + ROW_HEIGHT / 2))
-        _draw_leaf(elements, leaf, y + ROW_HEIGHT / 2, measure, family)
+        _draw_leaf(elements, leaf, y + ROW_HEIGHT / 2, measure, family, COLUMNS[4])
         y += ROW_HEIGHT
     strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
     fill = DARK if branch.level == 0 else strong if branch.level == 1 else pale
@@ -73,8 +103,15 @@ def _draw_branch(
     return middle
 
 
-def _draw_leaf(elements: list[Element], leaf: Leaf, y: float, measure: ColourScale | None, family: int) -> None:
-    left, width = COLUMNS[4]
+def _draw_leaf(
+    elements: list[Element],
+    leaf: Leaf,
+    y: float,
+    measure: ColourScale | None,
+    family: int,
+    column: tuple[float, float],
+) -> None:
+    left, width = column
     strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
     share = leaf.relative_value
     fill = pale if measure is None else UNMEASURED_COLOUR if share is None else cividis_colour(share)
@@ -103,8 +140,8 @@ def _draw_link(x0: float, y0: float, x1: float, y1: float) -> Line:
     return Line(((x0, y0), (middle, y0), (middle, y1), (x1, y1)), arrow=False, width=1.2)
 
 
-def _draw_colour_scale(measure: ColourScale) -> list[Element]:
-    left, width = COLUMNS[4]
+def _draw_colour_scale(measure: ColourScale, left: float, width: float, above: bool = False) -> list[Element]:
+    """Draw the scale in the middle of a column, with its name before it, or ``above`` it."""
     cells = 40
     start, step = left + width / 2 - 100, 200 / cells
     bar: list[Element] = [
@@ -118,7 +155,9 @@ def _draw_colour_scale(measure: ColourScale) -> list[Element]:
         *bar,
         TextLabel(start - 8, 44, format_value(measure.low, measure), 10, anchor="end"),
         TextLabel(start + 208, 44, format_value(measure.high, measure), 10, anchor="start"),
-        TextLabel(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
+        TextLabel(left + width / 2, 22, f"colour: {name}", 12, faint=True)
+        if above
+        else TextLabel(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
     ]
 
 

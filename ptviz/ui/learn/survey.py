@@ -65,9 +65,10 @@ def render_taxonomy() -> None:
         plot_taxonomy,
         key="taxonomy",
         filename="ptviz-taxonomy",
-        caption="How to read it: from left to right, whether a method learns on the target task only or also from "
-        "other tasks; by what means; where the prompt enters or what is shared; and the method with its paper.",
+        caption="How to read it: whether a method learns on the target task only or also from other tasks; by what "
+        "means; where the prompt enters or what is shared; and the method with its paper.",
         zoom=1.3,
+        narrower=[plot_taxonomy(colour_by=colour_by, narrow=True, **options)],
         colour_by=colour_by,
         **options,
     )
