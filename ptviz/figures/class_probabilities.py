@@ -31,11 +31,11 @@ def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.
     shown = answers.most_likely(most)
     count = len(shown.classes)
     figure = empty_figure(
-        110 + 44 * max(count, 2),
+        122 + 44 * max(count, 2),
         barmode="group",
         bargap=0.28,
         bargroupgap=0.06,
-        margin={"l": 8, "r": 40, "t": 32, "b": 36},
+        margin={"l": 8, "r": 40, "t": 32, "b": 48},
         xaxis=axis("probability", range=[0, 1], tickformat=".0%"),
         yaxis=category_axis(shown.classes, 22, **TOP_DOWN),
         showlegend=False,

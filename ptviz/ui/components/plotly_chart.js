@@ -59,6 +59,8 @@ function themed(layout, style) {
 
 const NARROW = 480; // CSS pixels, a phone
 const TICK_CHARACTERS = 14;
+const LINE_HEIGHT = 17; // CSS pixels of a name at a tick
+const BAR_HEIGHT = 52; // of a horizontal colour bar with its ticks and title
 
 // The first characters of an escaped text: "&lt;" is one.
 function firstCharacters(text, count) {
@@ -66,13 +68,39 @@ function firstCharacters(text, count) {
   return characters.length <= count ? text : characters.slice(0, Math.max(count - 1, 0)).join("") + "…";
 }
 
+// A text in at most as many lines, broken between words; the rest is cut.
+function wrapped(text, lines) {
+  const rows = [""];
+  for (const word of text.split(" ")) {
+    const longer = (rows.at(-1) + " " + word).trim();
+    if (longer.length <= TICK_CHARACTERS || rows.at(-1) === "" || rows.length === lines) rows[rows.length - 1] = longer;
+    else rows.push(word);
+  }
+  return rows.map((row) => firstCharacters(row, TICK_CHARACTERS)).join("<br>");
+}
+
 function shortenTicks(layout, width) {
   for (const [name, axis] of Object.entries(layout)) {
     if (!/^[xy]axis\d?$/.test(name) || !Array.isArray(axis.ticktext)) continue;
-    axis.ticktext = axis.ticktext.map((text) => firstCharacters(text, TICK_CHARACTERS));
+    const lines = name[0] === "y" ? Math.max(1, Math.floor(layout.height / axis.ticktext.length / LINE_HEIGHT)) : 1;
+    axis.ticktext = axis.ticktext.map((text) => wrapped(text, lines));
+    if (axis.ticktext.some((text) => text.includes("<br>"))) layout.height += 9 * axis.ticktext.length;
     const characters = axis.ticktext.reduce((sum, text) => sum + text.length + 2, 0);
     if (name[0] === "x" && 7 * characters > width / 2) axis.tickangle = -90; // half: names of rows and a colour bar
   }
+}
+
+// A colour bar at the side takes a third of a phone's width: it lies above the figure, or below where the names of the
+// columns are above. Bars that have a place of their own stay.
+function layColourBars(figure, layout) {
+  const bars = figure.data.map((trace) => trace.colorbar || trace.marker?.colorbar).filter((bar) => bar && bar.x === undefined);
+  if (bars.length !== 1) return;
+  const below = Object.entries(layout).some(([name, axis]) => /^xaxis\d?$/.test(name) && axis.side === "top");
+  Object.assign(bars[0], {
+    orientation: "h", x: 0.5, xanchor: "center", y: below ? 0 : 1, yanchor: below ? "top" : "bottom", len: 1, ypad: 4,
+  });
+  bars[0].title = { ...bars[0].title, side: "top" };
+  layout.height += BAR_HEIGHT;
 }
 
 // Text in the cells of a heat map ends where its cell does: a word is cut, a number is left out, since a part of it would
@@ -170,12 +198,13 @@ export default function (component) {
       enlargeText(layout, state.stage.scale);
       enlargeText(figure.data, state.stage.scale);
     }
-    node.style.height = layout.height ? layout.height + "px" : ""; // what plotly goes back to when the window changes
     if (node.clientWidth < NARROW) {
+      layColourBars(figure, layout);
       shortenTicks(layout, node.clientWidth);
       // A legend of many lines leaves a low plot, a part of whose height is too little for the title of the axis.
       if (layout.legend?.y < 0) layout.legend.y *= 2;
     }
+    node.style.height = layout.height ? layout.height + "px" : ""; // what plotly goes back to when the window changes
     // What a box or a lasso caught comes back dimmed by the server, in every figure: plotly's own marking gives way.
     layout.selectionrevision = state.updates;
     layout.selections = [];
