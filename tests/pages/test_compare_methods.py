@@ -94,7 +94,7 @@ def test_the_results_in_python_are_the_table_of_the_page(page, run_of, capsys):
     space = {}
     exec(snippet, space)
     (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
-    assert [round(row["test_mean"], 3) for row in space["result"]] == table["Test"].tolist()
+    assert [round(100 * row["test_mean"], 1) for row in space["result"]] == pytest.approx(table["Test"].tolist())
     assert [row["seeds"] for row in space["result"]] == table["Seeds"].tolist() == [2, 1]
     assert capsys.readouterr().out == f"{space['result']}\n"
 

@@ -37,7 +37,7 @@ from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
 from ptviz.ui.components.report_download import report_download
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.libraries import load_libraries, wait_for_libraries
 
 if TYPE_CHECKING:
     from ptviz.reports.document import Report
@@ -190,15 +190,22 @@ def display_rows(
 
 def render_table(table: list[dict[str, object]], alt: str, metric: Metric = ACCURACY) -> None:
     """Show the table of a comparison, without columns that are empty for all."""
-    share = st.column_config.NumberColumn(format="percent" if metric.unit else "%.2f")
+    share = st.column_config.NumberColumn(format="%.1f%%" if metric.unit else "%.2f")
     whole = st.column_config.NumberColumn(format="%.0f")
     config = {name: share for name in ("sd", "Zero-shot")}
     config |= {name: whole for name in ("Seconds", "Memory (MB)")}
     config |= {name: st.column_config.NumberColumn(format="localized") for name in ("Trained", "Stored")}
     config["File (MB)"] = st.column_config.NumberColumn(format="%.3g")
-    bar = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small")
+    bar = st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100, width="small")
+    # Streamlit narrows a column of long names; 8 pixels a character are enough for its font.
+    longest = max((len(str(row["Method"])) for row in table), default=0)
+    config["Method"] = st.column_config.Column(width=24 + 8 * min(longest, 40))
+    rows = pd.DataFrame(table).dropna(axis="columns", how="all")
+    if metric.unit:  # Streamlit's own percent leaves out the zero of 91.0 %.
+        scores = rows.columns.intersection(["Test", "sd", "Zero-shot"])
+        rows[scores] = 100 * rows[scores]
     st.dataframe(
-        pd.DataFrame(table).dropna(axis="columns", how="all"),
+        rows,
         hide_index=True,
         placeholder="—",
         alt=alt,
@@ -245,7 +252,7 @@ def _make_report(finished: Sequence[str]) -> Report:
 
 def render_ensembles(results: Sequence[RunResult]) -> None:
     """Show what the prompts of a method's seeds answer together, for methods of at least three seeds."""
-    load_libraries()
+    wait_for_libraries()
     from ptviz.experiments.ensemble import score_methods  # It needs torch.
 
     found = score_methods(results, get_store().get)
