@@ -9,7 +9,7 @@ from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
 from ptviz.ui.components.streamlit_roles import repair_roles
-from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
+from ptviz.ui.libraries import load_libraries_in_background, wait_for_libraries
 from ptviz.ui.recorded import recorded_switch
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
@@ -64,9 +64,8 @@ page = st.navigation(SECTIONS, expanded=True)
 st.set_page_config(f"{page.title} · ptviz")
 recorded_switch()
 render_sidebar_note()
-if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
-    with st.spinner("Loading the libraries that compute, once after a start"):
-        load_libraries()
+if page.title not in WITHOUT_TORCH:
+    wait_for_libraries()
 render_term_style()
 render_presenter()
 render_address_problems(page for pages in SECTIONS.values() for page in pages)

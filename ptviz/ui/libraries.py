@@ -6,6 +6,8 @@ import gc
 import importlib
 from threading import Event, Lock, Thread
 
+import streamlit as st
+
 _MODULES = ("ptviz.ui.train.run_page", "torch", "ptviz.backbones.registry", "ptviz.runs.method_tensors")
 """The page that Start opens, then what the other pages compute with."""
 _LOCK = Lock()
@@ -15,6 +17,13 @@ _BEGUN, _LOADED = Event(), Event()
 def are_libraries_loaded() -> bool:
     """Return whether ``load_libraries`` has nothing left to do."""
     return _LOADED.is_set()
+
+
+def wait_for_libraries() -> None:
+    """Load the libraries, or wait for them, while the page says so."""
+    if not are_libraries_loaded():
+        with st.spinner("Loading the libraries that compute, once after a start"):
+            load_libraries()
 
 
 def load_libraries() -> None:

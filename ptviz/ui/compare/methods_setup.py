@@ -20,7 +20,7 @@ from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.components.forms import max_steps
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.libraries import wait_for_libraries
 from ptviz.ui.recorded import TIMES_NOTE, list_runs, shown_recorded_runs
 from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
@@ -64,7 +64,7 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
 
 
 def _count_slots(config: RunConfig) -> int:
-    load_libraries()
+    wait_for_libraries()
     return config.estimate().slots
 
 
@@ -139,7 +139,7 @@ def _estimate_seconds(waiting: Sequence[PlannedRun]) -> float | None:
     """Return an estimate for what is to train, source prompts included; None if it is not known."""
     if not waiting:
         return None
-    load_libraries()
+    wait_for_libraries()
     from ptviz.engine.time_estimate import estimate_time  # It needs torch.
 
     return estimate_time(get_store(), [entry.config for entry in waiting]).seconds

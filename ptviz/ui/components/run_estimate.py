@@ -15,7 +15,7 @@ from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.libraries import wait_for_libraries
 
 _MEASURING = "measuring-speed"
 _POLL_SECONDS = 0.6
@@ -29,7 +29,7 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         ValueError: if the config is invalid.
     """
     config = config.checked()
-    load_libraries()
+    wait_for_libraries()
     from ptviz.engine.time_estimate import estimate_time  # It needs torch.
 
     estimate = config.estimate()
@@ -37,25 +37,25 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         st.markdown("**The plan**")
         for number, (name, steps) in enumerate(estimate.stages, start=1):
             st.text(f"Stage {number}: {name}, {steps:,} steps of {config.training.batch} examples")
-        left, right = st.columns(2)
+        first, second = st.container(horizontal=True), st.container(horizontal=True)
         share = (
             estimate.trainable_parameters / estimate.frozen_parameters
             if estimate.trainable_parameters and estimate.frozen_parameters
             else None
         )
-        left.metric(
+        first.metric(
             "Trainable",
             f"{estimate.trainable_parameters:,}" if estimate.trainable_parameters is not None else "—",
             help=meaning("trainable parameter"),
         )
-        right.metric("Share", format_percent(share, 3), help="trainable parameters divided by the frozen ones")
-        left.metric(
+        first.metric("Share", format_percent(share, 3), help="trainable parameters divided by the frozen ones")
+        second.metric(
             "Stored",
             f"{estimate.stored_parameters:,}" if estimate.stored_parameters is not None else "—",
             help="parameters needed for inference",
         )
         time = estimate_time(get_store(), [config])
-        right.metric("Time, about", format_duration(time.seconds), help=time.basis)
+        second.metric("Time, about", format_duration(time.seconds), help=time.basis)
         st.caption(f"Learning rate {estimate.lr:g}. {time.basis}")
         for note in estimate.notes:
             st.caption(note)
