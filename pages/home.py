@@ -26,7 +26,7 @@ if recorded is not None:
 with show_errors():
     render_writing_run()
 
-st.subheader("Recent runs")
+st.header("Recent runs")
 with show_errors():
     summaries = get_store().list()
     if summaries:

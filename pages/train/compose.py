@@ -31,12 +31,12 @@ with left, show_errors():
     task = run_form.with_layout_choices(run_form.select_task(), backbone)
     more = run_form.select_more_tasks(method, task)
     preview = st.container()
-    st.subheader(method_title(method))
+    st.header(method_title(method))
     begin = run_form.select_start_prompt(backbone, method) if backbone and not more else None
     hyperparameters = forms.hyperparameter_form(method)
     target = RunConfig(backbone or "none", task.name or "none", method, table=task.table, more_tasks=more)
     sources = forms.source_tasks_input(target)
-    st.subheader("Training")
+    st.header("Training")
     steps = forms.steps_input()
     with st.expander("More training settings"):
         training = forms.training_form(steps, default_learning_rate(method, backbone), "by default")

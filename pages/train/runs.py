@@ -49,7 +49,7 @@ with show_errors():
             picked = run_table.render_run_table(run_table.order_runs(found, owners), owners)
             run_table.render_run_actions(picked)
             if picked:
-                st.subheader("Compare" if len(picked) > 1 else "Curves")
+                st.header("Compare" if len(picked) > 1 else "Curves")
                 run_table.render_comparison_section(picked)
     cluster.render_cluster()
     run_table.render_unreadable_runs(summaries)

@@ -219,7 +219,7 @@ def _render_answers(run: Run, info: SnapshotInfo, playing: bool) -> None:
 
 def _render_map(run: Run, info: SnapshotInfo) -> None:
     """Show the prompt tokens among the words; nothing for a method without vectors among them."""
-    st.subheader("Prompt tokens among words")
+    st.header("Prompt tokens among words")
     if not are_libraries_loaded():
         st.caption("The map appears once the libraries that compute it are loaded, some seconds after a start.")
         return

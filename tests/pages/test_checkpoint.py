@@ -174,7 +174,7 @@ def test_a_prompt_writes_with_and_without_it(page: Page, tmp_path: Path, monkeyp
     monkeypatch.setattr(QuietExecutor, "ask", ask)
     np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((3, 32)).astype(np.float32) * 3)
     where = {"path-a": str(tmp_path / "p.npy")}
-    assert "Try it" in [element.value for element in page(PATH, **where).subheader]
+    assert "Try it" in [element.value for element in page(PATH, **where).header]
     at = page(PATH, **where, ground="tiny-decoder")
     at.text_area(key="try-text-a").input("good day")
     at.number_input(key="try-tokens-a").set_value(4)

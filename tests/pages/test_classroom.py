@@ -73,7 +73,9 @@ def runs(enter: Enter, make_run: Callable[..., Run], store: Store) -> dict[str, 
 def words(at: AppTest) -> str:
     assert not at.exception, at.exception
     return "\n".join(
-        str(one.value) for kind in ("text", "markdown", "caption", "title", "subheader") for one in at.get(kind)
+        str(one.value)
+        for kind in ("text", "markdown", "caption", "title", "header", "subheader")
+        for one in at.get(kind)
     )
 
 

@@ -135,5 +135,5 @@ def test_pulled_prompts_are_drawn_by_gamma(page: Page, trained: Callable[..., Ru
     assert drawn["text"] == ["0", "50"]
     assert any("The sentence: " in text.value for text in at.text)
     other = well(settled(page(PATH, run=trained("dpt", m=3).id)))
-    assert not any(header.value == "Waywardness" for header in other.subheader)
+    assert not any(header.value == "Waywardness" for header in other.header)
     assert replace(runs[0].config, hyperparameters={}).checked().hyperparameters["gamma"] == 0

@@ -63,7 +63,7 @@ def test_watch_shows_the_mean_and_each_task(page: Page, several: Run):
     at.segmented_control(key="target").set_value("seer")
     at = well(settled(at.run()))
     assert figures(at)[f"{several.id}@seer-curves"]["layout"]["yaxis"]["title"]["text"] == "validation exact match"
-    assert any(title.value == "Samples" for title in at.subheader)
+    assert any(title.value == "Samples" for title in at.header)
     assert not at.table
 
 

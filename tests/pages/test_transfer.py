@@ -56,7 +56,7 @@ def trained(store: Store, tables: list[Path]) -> Callable[..., Run]:
 
 
 def texts(at) -> str:
-    kinds = ("text", "caption", "markdown", "subheader", "code")
+    kinds = ("text", "caption", "markdown", "header", "subheader", "code")
     return " ".join(str(element.value) for kind in kinds for element in at.get(kind))
 
 

@@ -79,12 +79,12 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
         # A grid is filled by the worker or by a command in a shell, at the same time as this page is open.
         return REFRESH_SECONDS if running else 4 * REFRESH_SECONDS if missing else None
 
-    st.subheader("Measured: every prompt on every task, without training")
+    st.header("Measured: every prompt on every task, without training")
     missing = record.count_missing(get_store(), chosen.runs, tasks)
     st.fragment(_render_and_rerun, run_every=refresh_interval(missing))(
         running, lambda: _render_zero_shot_grid(chosen, tasks)
     )
-    st.subheader("Measured: a few steps from every prompt, compared with from scratch")
+    st.header("Measured: a few steps from every prompt, compared with from scratch")
     setting = _select_training_setting()
     missing = transfer_gain.count_missing_runs(get_store(), chosen.runs, tasks, setting)
     st.fragment(_render_and_rerun, run_every=refresh_interval(missing))(
@@ -247,7 +247,7 @@ def _render_transfer_curves(
 def _render_correlation(
     chosen: PromptSelection, setting: TransferGainSettings, grid: np.ndarray, reductions: np.ndarray
 ) -> None:
-    st.subheader("Does similarity predict transfer?")
+    st.header("Does similarity predict transfer?")
     comparable = chosen.comparable_indices
     if len({chosen.runs[index].config.task for index in comparable}) < 2:
         st.caption("Select prompts of at least two tasks: a prompt on its own task is no transfer.")

@@ -48,7 +48,7 @@ _MIN_FOR_UMAP = 15
 
 def render_similarity(chosen: PromptSelection) -> None:
     """Show the similarity of every pair of prompts, clustered, and the projection."""
-    st.subheader("Similarity of the prompts")
+    st.header("Similarity of the prompts")
     compared = chosen.comparable_prompts
     not_compared = [name for name in chosen.names if name not in compared]
     if len(compared) < 2:

@@ -99,7 +99,7 @@ def render_forward_pass(run: Run, *, title: str = "", key: str = "forward-pass")
     if found is None:
         return False
     if title:
-        st.subheader(title)
+        st.header(title)
     _COMPONENT(key=key, data={**_to_data(found), "name": run.id})
     measured = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     st.caption(f"{CAPTION}Recorded with run {run.id} ({measured}).")

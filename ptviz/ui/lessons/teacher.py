@@ -33,7 +33,7 @@ def render_teacher_page() -> None:
         "To let a class work on this computer, each with runs of her own, start the app with "
         '`ptviz app --host 0.0.0.0 --classroom`. The guide "A classroom" says what students then see and may do.'
     )
-    st.subheader("What each lesson needs")
+    st.header("What each lesson needs")
     with show_errors():
         st.table([_needs(number, lesson) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
         total = sum(lesson.minutes for lesson in lessons)
@@ -41,7 +41,7 @@ def render_teacher_page() -> None:
             f"All lessons together take about {total} minutes. Times are those of the runs that were found; "
             "where there are none, the page of the lesson offers to train them."
         )
-    st.subheader("Answers")
+    st.header("Answers")
     for number, lesson in enumerate(lessons, start=1):
         with st.expander(f"{number}. {lesson.title}"), show_errors():
             _render_answers(lesson)

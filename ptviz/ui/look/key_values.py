@@ -71,7 +71,7 @@ def _render_head(
     found: SnapshotSelection, history: TensorHistory, tokens: list[int], highlight: frozenset[int]
 ) -> None:
     """Show the keys or the values of one head at one site."""
-    st.subheader("One head")
+    st.header("One head")
     site, what, head = _select_head(history)
     index = {"S": site, "kv": what, "H": head}
     vectors = history.select(index).take("m", tokens).current

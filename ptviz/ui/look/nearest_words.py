@@ -30,7 +30,7 @@ _RANKS_CAPTION = (
 
 def render_nearest_words(view: PromptView, step: int | None = None) -> None:
     """Show the nearest words under a measure that the reader chooses; without a ``step``, no figure over the steps."""
-    st.subheader("Nearest words")
+    st.header("Nearest words")
     metric: NeighbourMetric = (
         st.segmented_control("measure", NEIGHBOUR_METRICS, default="cosine", key="metric", bind="query-params")
         or "cosine"

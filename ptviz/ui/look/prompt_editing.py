@@ -53,7 +53,7 @@ _PER_INPUT_NOTE = (
 
 def render_prompt_editor(found: SnapshotSelection) -> None:
     """Show the editor; nothing is measured before the reader asks for it."""
-    st.subheader("Prompt editing")
+    st.header("Prompt editing")
     render_markdown(LESSON)
     snapshot = found.run.id, found.snapshot.stage, found.snapshot.step
     done = _edit_list(found.run.id)

@@ -41,7 +41,7 @@ def render_waywardness(found: SnapshotSelection) -> None:
     config = found.run.config
     if config.method not in list_methods() or "toward" not in list_methods()[config.method].hyperparameters:
         return
-    st.subheader("Waywardness")
+    st.header("Waywardness")
     render_markdown(LESSON)
     known = _comparable_runs(config)
     if known:

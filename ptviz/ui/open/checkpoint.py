@@ -94,7 +94,7 @@ def render_samples() -> None:
     if not samples:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Recorded examples:")
+        st.caption("Recorded examples:", width="content")
         for label, path in samples.items():
             st.button(label, key=f"sample-{path.name}", on_click=_open_sample, args=(path,), type="tertiary")
 
@@ -213,7 +213,7 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: Bac
                 "backbone that they were trained for above."
             )
         return
-    st.subheader("Save it")
+    st.header("Save it")
     above = st.session_state.get(f"which-{side}")  # the one of several that is drawn
     several = above not in names and len(names) > 1
     which = st.selectbox("Prompt to save", names, key=f"keep-which-{side}") if several else names[0]
@@ -250,7 +250,7 @@ def _fitting_backbone(bundle: PromptBundle, reference: BackboneReference | None)
 
 def import_run_button(side: str, path: Path) -> None:
     """Show the button that imports a bundled run with its history, snapshots and config."""
-    st.subheader("Import the run")
+    st.header("Import the run")
     st.caption("The file holds a complete run. Once imported, it is shown like a run that was trained here.")
     if st.button("Import it", icon=":material/move_to_inbox:", key=f"bring-{side}"):
         open_run_page(unpack_run(get_store(), path).id)
@@ -312,12 +312,10 @@ def render_prompt_overview(
     most = min(fact.tokens - 1, fact.width)
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
-    left, middle, right = st.columns(3)
-    left.metric("median norm", format_number(fact.median))
-    middle.metric(
-        "effective rank", f"{fact.effective_rank:.1f}", help=f"{meaning('effective rank')} Of at most {most}."
-    )
-    right.metric(
+    row = st.container(horizontal=True, gap="medium")
+    row.metric("median norm", format_number(fact.median))
+    row.metric("effective rank", f"{fact.effective_rank:.1f}", help=f"{meaning('effective rank')} Of at most {most}.")
+    row.metric(
         "without outliers",
         f"{fact.effective_rank_without_outliers:z.1f}",
         help="the effective rank without outlier and dead rows",
@@ -344,7 +342,7 @@ def render_prompt_overview(
 
 def render_capabilities(bundle: PromptBundle) -> None:
     """Show what it can and cannot be used for."""
-    st.subheader("What it can be used for")
+    st.header("What it can be used for")
     rows = [
         {"can you": use.action, "answer": "yes" if use.possible else "no", "why": use.reason}
         for use in bundle.capabilities

@@ -43,7 +43,7 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
         }
         for bundle, fact in zip(bundles, shown, strict=True)
     ]
-    st.subheader("Side by side")
+    st.header("Side by side")
     short = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
         rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without outliers"), short)

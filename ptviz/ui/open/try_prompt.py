@@ -23,7 +23,7 @@ def try_prompt_panel(side: str, bundle: PromptBundle, path: Path, backbone: str)
     names = list(importable_prompts(bundle, backbone))
     if not names:
         return
-    st.subheader("Try it")
+    st.header("Try it")
     if not backbone:
         st.caption("Select the decoder or encoder-decoder that it was trained for above; then it can write here.")
         return

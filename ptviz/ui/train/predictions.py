@@ -64,7 +64,7 @@ def render_predictions(run: Run, status: Status) -> None:
 def _render(run: Run) -> None:
     with show_errors():
         rows = read_predictions(run)
-        st.subheader("Predictions on the test set")
+        st.header("Predictions on the test set")
         if not rows:
             reason = read_predictions_error(run.path).reason
             st.text(f"They could not be made: {reason}" if reason else "The worker makes them when it has time.")

@@ -198,21 +198,21 @@ def render_metrics(run: Run, status: Status, curve: RunHistory, *, progress: boo
     if progress:
         st.progress(min(made / total, 1.0) if total else 0.0)
     test = curve.finished.test if curve.finished else None
-    step, pace, clock, validation, final = st.columns([2, 2, 2, 3, 3])
-    step.metric("Step", f"{made:,} / {total:,}", help=meaning("step"))
-    pace.metric("Steps per second", f"{speed:.1f}" if speed else None)
+    row = st.container(horizontal=True, gap="medium")
+    row.metric("Step", f"{made:,} / {total:,}", help=meaning("step"))
+    row.metric("Steps per second", f"{speed:.1f}" if speed else None)
     if status.state in ACTIVE_STATES:
-        clock.metric("Time left", format_duration(left))
+        row.metric("Time left", format_duration(left))
     else:
-        clock.metric("Training time", format_duration(status.seconds or None))
+        row.metric("Training time", format_duration(status.seconds or None))
     about = "" if metric == ACCURACY else f". {metric.title}: {metric.definition}"
     help = f"{metric.noun} of the best prompt so far, on examples that are not trained on{about}"
     # Before training the prompt is a disturbance, and no result to be marked as one.
     starts = len(curve.evaluation_steps) < 2
     change = _zero_shot_delta(best, zero, metric) | ({"delta_color": "off"} if starts else {})
-    validation.metric("Best on validation", format_score(metric, best), help=help, **change)
+    row.metric("Best on validation", format_score(metric, best), help=help, **change)
     help = "measured once, when the run ends, on examples that were not used before"
-    final.metric(
+    row.metric(
         "Test",
         format_score(metric, test),
         help=help,

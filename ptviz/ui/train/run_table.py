@@ -469,7 +469,7 @@ def render_unreadable_runs(summaries: list[RunSummary]) -> None:
     problems = get_store().problems()
     if not problems:
         return
-    st.subheader("Cannot be read")
+    st.header("Cannot be read")
     for number, found in enumerate(problems[:_MAX_PROBLEMS]):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.badge("unreadable", icon=":material/error:", color="red")

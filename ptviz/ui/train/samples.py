@@ -37,7 +37,7 @@ def render_samples(run: Run, until: int | None = None) -> None:
     steps = [step for step in sample_steps(run) if until is None or step <= until]
     if not steps:
         return
-    st.subheader("Samples")
+    st.header("Samples")
     step = steps[-1]
     if until is None and len(steps) > 1:
         options = [*map(str, steps[:-1]), "newest"]
