@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import ptviz
 from tests.app_server import HANGS_SECONDS
@@ -60,3 +63,20 @@ def test_an_empty_home_page_needs_no_table_library() -> None:
     script = f"import sys, {names}; print(*{HEAVY | {'pandas', 'pyarrow'}!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not done.stdout.split()
+
+
+def test_the_plan_says_that_it_waits_for_the_libraries(
+    page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def spinner(text: str) -> Iterator[None]:
+        said.append(text)
+        yield
+
+    monkeypatch.setattr("ptviz.ui.libraries.are_libraries_loaded", lambda: False)
+    monkeypatch.setattr("streamlit.spinner", spinner)
+    at = page("train/compose.py")
+    assert not at.exception
+    assert [text for text in said if text.startswith("Loading the libraries")]
