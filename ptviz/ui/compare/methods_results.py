@@ -196,10 +196,10 @@ def render_table(table: list[dict[str, object]], alt: str, metric: Metric = ACCU
     config |= {name: whole for name in ("Seconds", "Memory (MB)")}
     config |= {name: st.column_config.NumberColumn(format="localized") for name in ("Trained", "Stored")}
     config["File (MB)"] = st.column_config.NumberColumn(format="%.3g")
-    bar = st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100, width="small")
-    # Streamlit narrows a column of long names; 8 pixels a character are enough for its font.
+    bar = st.column_config.ProgressColumn(format="%.1f%%", min_value=0, max_value=100, width=140)
+    # Streamlit narrows a column of long names; 7 pixels a character are enough for its font.
     longest = max((len(str(row["Method"])) for row in table), default=0)
-    config["Method"] = st.column_config.Column(width=24 + 8 * min(longest, 40))
+    config["Method"] = st.column_config.Column(width=20 + 7 * min(longest, 40))
     rows = pd.DataFrame(table).dropna(axis="columns", how="all")
     if metric.unit:  # Streamlit's own percent leaves out the zero of 91.0 %.
         scores = rows.columns.intersection(["Test", "sd", "Zero-shot"])

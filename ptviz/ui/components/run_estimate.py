@@ -19,6 +19,8 @@ from ptviz.ui.libraries import wait_for_libraries
 
 _MEASURING = "measuring-speed"
 _POLL_SECONDS = 0.6
+_METRIC_WIDTH = 130
+"""Pixels: two lie side by side in the column of the plan, and on a phone."""
 _MEASURE_HELP = "loads the backbone and trains four steps that are not kept; a run in progress pauses meanwhile"
 
 
@@ -37,25 +39,32 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         st.markdown("**The plan**")
         for number, (name, steps) in enumerate(estimate.stages, start=1):
             st.text(f"Stage {number}: {name}, {steps:,} steps of {config.training.batch} examples")
-        first, second = st.container(horizontal=True), st.container(horizontal=True)
+        numbers = st.container(horizontal=True)
         share = (
             estimate.trainable_parameters / estimate.frozen_parameters
             if estimate.trainable_parameters and estimate.frozen_parameters
             else None
         )
-        first.metric(
+        numbers.metric(
             "Trainable",
             f"{estimate.trainable_parameters:,}" if estimate.trainable_parameters is not None else "—",
             help=meaning("trainable parameter"),
+            width=_METRIC_WIDTH,
         )
-        first.metric("Share", format_percent(share, 3), help="trainable parameters divided by the frozen ones")
-        second.metric(
+        numbers.metric(
+            "Share",
+            format_percent(share, 3),
+            help="trainable parameters divided by the frozen ones",
+            width=_METRIC_WIDTH,
+        )
+        numbers.metric(
             "Stored",
             f"{estimate.stored_parameters:,}" if estimate.stored_parameters is not None else "—",
             help="parameters needed for inference",
+            width=_METRIC_WIDTH,
         )
         time = estimate_time(get_store(), [config])
-        second.metric("Time, about", format_duration(time.seconds), help=time.basis)
+        numbers.metric("Time, about", format_duration(time.seconds), help=time.basis, width=_METRIC_WIDTH)
         st.caption(f"Learning rate {estimate.lr:g}. {time.basis}")
         for note in estimate.notes:
             st.caption(note)
