@@ -160,7 +160,8 @@ function follow(node, state) {
   window.addEventListener("pointerup", state.release, true);
   window.addEventListener("pointercancel", state.release, true);
   state.staged = () => {
-    if (JSON.stringify(stageOf(node)) !== JSON.stringify(state.stage)) state.draw();
+    const turned = (node.clientWidth < NARROW) !== state.narrow; // a phone was turned, or a window made narrow
+    if (turned || JSON.stringify(stageOf(node)) !== JSON.stringify(state.stage)) state.draw();
   };
   for (const name of ["ptviz-stage", "fullscreenchange", "resize"]) window.addEventListener(name, state.staged);
 }
@@ -198,7 +199,8 @@ export default function (component) {
       enlargeText(layout, state.stage.scale);
       enlargeText(figure.data, state.stage.scale);
     }
-    if (node.clientWidth < NARROW) {
+    state.narrow = node.clientWidth < NARROW;
+    if (state.narrow) {
       layColourBars(figure, layout);
       shortenTicks(layout, node.clientWidth);
       // A legend of many lines leaves a low plot, a part of whose height is too little for the title of the axis.
