@@ -74,7 +74,8 @@ def describe_training_curve(curve: TrainingCurve, metric: Metric = ACCURACY) -> 
     """Return the training chart in words."""
     if not curve.steps:
         return "Training curves: no step has been made yet."
-    parts = [f"Training curves after {curve.steps[-1]} of {curve.last_step} steps."]
+    made = min(curve.steps[-1] + 1, curve.last_step)  # Steps count from 0.
+    parts = [f"Training curves after {made} of {curve.last_step} steps."]
     if curve.best is not None:
         parts.append(f"Best validation {metric.noun} {metric.format(curve.best[1])} at step {curve.best[0]}.")
     if curve.zero_shot_accuracy is not None and curve.majority_accuracy is not None:

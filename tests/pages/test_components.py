@@ -122,7 +122,7 @@ def test_a_curve_in_words():
     words = describe_training_curve(
         TrainingCurve((0, 9), (2.0, 1.0), (2.0, 1.5), (0,), (0.8,), (0, 0.8), 0.26, 0.38, last_step=20)
     )
-    assert "after 9 of 20 steps" in words
+    assert "after 10 of 20 steps" in words, "steps count from 0"
     assert "Best validation accuracy 80.0% at step 0" in words
 
 
