@@ -195,7 +195,7 @@ class ATTEMPT(PromptMethod):
 
     def set_target_prompt(self, prompt: Float[Tensor, "m d"]) -> None:
         """Initialise P_target of every target, and set the temperature to the candidates' scale unless it is given."""
-        self.P.copy_(prompt)
+        self.P.copy_(prompt.clone())  # It may be a part of P.
         if self.auto_temperature:
             keys = self.candidate_prompts().amax(1)
             spread = (keys - keys.mean(0)).norm(dim=-1).mean()

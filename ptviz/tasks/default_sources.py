@@ -29,12 +29,15 @@ def default_source_tasks(
 
     ``others`` are further targets of the same run. ``family``, and ``writes``, whether the answers are texts to write,
     are used only where ``task`` is no known name; a family of no built-in task takes a mixed choice. Choices of an
-    example are compared as classes are, so their sources have classes.
+    example are compared as classes are, so their sources have classes. Targets that leave none of the choice take any
+    built-in tasks: a method that learns from sources needs some.
     """
     family = BUILTIN_TASKS[task].family if task in BUILTIN_TASKS else family
     choice = _TEXT_TASKS if _writes(task, writes) else RELATED_TASKS.get(family, _FALLBACK_TASKS)
     own = {_dataset_name(name) for name in (task, *others)}
-    return tuple(name for name in choice if _dataset_name(name) not in own)[:count]
+    left = [name for name in choice if _dataset_name(name) not in own]
+    left = left or [name for name in (*_FALLBACK_TASKS, *BUILTIN_TASKS) if _dataset_name(name) not in own]
+    return tuple(dict.fromkeys(left))[:count]
 
 
 def _writes(task: str, otherwise: bool) -> bool:

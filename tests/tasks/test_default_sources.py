@@ -38,3 +38,18 @@ def test_no_target_of_a_run_is_its_own_source() -> None:
     config = RunConfig(task="trec6", method="mpt", more_tasks=("yahoo", "mcid"))
     assert config.source_tasks() == ("stackoverflow",)
     assert config.for_target(1).source_tasks() == ("stackoverflow",)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (("inflection", "spelling"), ("trec6", "tweets", "yahoo")),
+        (("tweets", "sms", "bbc", "yahoo"), ("trec6", "stackoverflow", "dbpedia")),
+    ],
+)
+def test_targets_that_are_their_family_s_sources_take_others(
+    targets: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    config = RunConfig(task=targets[0], method="mpt", more_tasks=targets[1:])
+    assert config.source_tasks() == expected
+    assert config.for_target(1).checked().source_tasks() == expected

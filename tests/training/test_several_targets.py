@@ -70,6 +70,14 @@ def test_targets_train_their_own_part_and_the_shared_one(name: str) -> None:
         assert torch.equal(single.state_dict()[shared], last[shared])
 
 
+def test_targets_start_from_sampled_words() -> None:
+    settings = {"sources": SOURCES[:1], "more_tasks": [TEXT_TASK], "hyperparameters": {"m": 4, "start": "words"}}
+    steps = replace(CONFIG, steps=1, source_steps=1)
+    events = list(train("attempt", backbone_of(BACKBONE), TASK, steps, **settings))
+    first = next(event for event in events if isinstance(event, Snapshot)).method["P"]
+    assert torch.equal(first[0], first[1])
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_are_means_over_the_targets_and_choose_the_best_step(name: str) -> None:
     events = run_events(name)
