@@ -128,6 +128,15 @@ def request_projection(run: str, job: ProjectionJob) -> Future[tuple[Projection,
     return run_in_thread(wait)
 
 
+def has_models(config: RunConfig) -> bool:
+    """Return whether the backbone and the tasks of a run are known ones that are installed."""
+    from ptviz import backbones, tasks
+
+    here = {info.name for info in backbones.list_backbones() if info.available}
+    here |= {info.name for info in tasks.list_tasks() if info.available}
+    return {config.backbone, *config.targets} <= here
+
+
 def request_preload(config: RunConfig) -> None:
     """Have the worker load the models of a run that may be started, so that its first step comes at once."""
     run_in_thread(lambda: _log_failures(lambda: get_client().preload_models(config)))

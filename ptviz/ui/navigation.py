@@ -8,7 +8,7 @@ import streamlit as st
 
 from ptviz.methods import method_uses_source_tasks
 from ptviz.runs import RunConfig
-from ptviz.ui.backend import get_client, request_preload
+from ptviz.ui.backend import get_client, has_models, request_preload
 from ptviz.ui.classroom import usual_config
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.table_form import table_query_params
@@ -45,12 +45,8 @@ def preload_for_form(config: RunConfig) -> None:
 
     Only installed ones: opening a form must not download anything.
     """
-    from ptviz import backbones, tasks
-
-    here = {info.name for info in backbones.list_backbones() if info.available}
-    here |= {info.name for info in tasks.list_tasks() if info.available}
     wanted = (config.backbone, config.task, config.training.dtype)
-    if {config.backbone, config.task} <= here and st.session_state.get("prepared") != wanted:
+    if has_models(config) and st.session_state.get("prepared") != wanted:
         st.session_state["prepared"] = wanted
         request_preload(config)
 

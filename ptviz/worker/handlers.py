@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 
 from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
@@ -273,14 +274,17 @@ def speed(context: HandlerContext, config: dict[str, Any], run: str = "") -> dic
     """Measure the speed of a run on this machine by a few steps; see ``ptviz.engine.time_estimate.measure_speed``.
 
     Returns:
-        ``{"step": seconds of an update, "example": seconds of evaluating an example}``.
+        Its seconds: of a "step", and of an "example" that is evaluated, and its "baseline".
 
     Raises:
-        ValueError: if the run cannot be trained.
+        ValueError: if the run cannot be trained, or another one is queued meanwhile.
         OSError: if its backbone or task cannot be loaded.
     """
-    found = measure_speed(context.model_cache, RunConfig.from_json(config))
-    return {"step": found.step, "example": found.example}
+    before = len(context.store.queued_runs())
+    found = measure_speed(
+        context.model_cache, RunConfig.from_json(config), lambda: len(context.store.queued_runs()) > before
+    )
+    return asdict(found)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -95,10 +95,11 @@ def test_a_text_task_has_no_time_until_it_is_measured(
 ) -> None:
     finish(TREC, 10.0)
     assert estimate_time(store, [TEXT]) == time_estimate.TimeEstimate(None, UNKNOWN)
-    monkeypatch.setattr(time_estimate, "load_measured_speed", lambda config: MeasuredSpeed(0.5, 0.25))
+    monkeypatch.setattr(time_estimate, "load_measured_speed", lambda config: MeasuredSpeed(0.5, 0.25, 0.75))
     found = estimate_time(store, [TEXT])
-    rows = (60 / TEXT.training.evaluate_every + 2) * TEXT.training.validation_rows + 2 * TEXT.training.test_rows
-    assert found.seconds == pytest.approx(60 * 0.5 + rows * 0.25)
+    training = TEXT.training  # It evaluates after 0, 25, 50 and 60 updates.
+    rows = 4 * training.validation_rows + 2 * training.test_rows
+    assert found.seconds == pytest.approx(60 * 0.5 + rows * 0.25 + training.validation_rows * 0.75)
     assert "by a few steps" in found.basis
 
 
@@ -110,8 +111,15 @@ def test_a_measurement_trains_a_few_steps_and_is_saved(
     assert load_measured_speed(config) is None
     found = measure_speed(ModelCache(), config)
     assert 0 < found.step < 60
-    assert found.example >= 0
+    assert found.example > 0
+    assert found.baseline > 0
     assert load_measured_speed(config) == found
     assert estimate_time(store, [config]).seconds is not None
     assert store.list() == []
     assert load_measured_speed(replace(config, training=replace(config.training, batch=8))) is None
+
+
+def test_a_measurement_ends_when_a_run_waits(table: Path) -> None:
+    config = RunConfig("tiny-decoder", str(table), "prompt-tuning", {"m": 3}, TrainConfig(batch=4))
+    with pytest.raises(ValueError, match="a run waits"):
+        measure_speed(ModelCache(), config, lambda: True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent import futures
 from dataclasses import fields, replace
@@ -491,3 +492,16 @@ def test_the_speed_of_a_run_is_measured_on_request(page: Page, table: Path):
         well(at.run())
     assert {m.label: m.value for m in at.metric}["Time, about"] != "—"
     assert any("by a few steps" in one.value for one in at.caption)
+
+
+@pytest.mark.usefixtures("answered")
+def test_the_speed_of_a_decoder_is_measured_unasked_while_nothing_waits(page: Page, make_run: MakeRun):
+    address = {"task": "inflection", "backbone": "tiny-decoder", "validation_rows": "4"}
+    run = make_run("running", made=3)
+    assert "measuring-speed" not in page("train/compose.py", **address).session_state
+    shutil.rmtree(run.path)
+    at = page("train/compose.py", **address)
+    if "measuring-speed" in at.session_state:
+        futures.wait([at.session_state["measuring-speed"][1]], HANGS_SECONDS)
+        well(at.run())
+    assert {m.label: m.value for m in at.metric}["Time, about"] != "—"

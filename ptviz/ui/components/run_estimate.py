@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
 
-from ptviz.runs import RunConfig
+from ptviz.backbones import list_backbones
+from ptviz.runs import ACTIVE_STATES, RunConfig
 from ptviz.runs.config import with_absolute_paths
 from ptviz.training import RunEstimate
-from ptviz.ui.backend import get_store, request_answer
+from ptviz.ui.backend import get_store, has_models, request_answer
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.libraries import wait_for_libraries
 
-_MEASURING = "measuring-speed"
+_MEASURING, _TRIED = "measuring-speed", "tried-to-measure"
+"""Keys of the session: the measurement in progress, and the kinds of runs that were measured, or could not be."""
 _POLL_SECONDS = 0.6
 _METRIC_WIDTH = 130
 """Pixels: two lie side by side in the column of the plan, and on a phone."""
@@ -72,25 +74,41 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
             prompts = "1 source prompt" if time.source_prompts == 1 else f"{time.source_prompts} source prompts"
             st.caption(f"The time includes {prompts} that this store does not have yet.")
         if time.seconds is None:
-            _measure_button(config)
+            _measure(config)
     return estimate
 
 
-def _measure_button(config: RunConfig) -> None:
-    """Offer to measure the speed of this machine by a few steps of the run; show the plan again once it is known."""
+def _measure(config: RunConfig) -> None:
+    """Measure the speed of this machine by a few steps of the run, and show the plan again once it is known.
+
+    Unasked, once for each kind of run, where that is soon done and keeps nothing waiting; otherwise by a button.
+    """
+    from ptviz.engine.time_estimate import speed_file
+
     config = with_absolute_paths(config)
-    key = json.dumps(config.to_json(), sort_keys=True, default=str)
-    if st.button("Measure on this machine", icon=":material/timer:", key="measure-speed", help=_MEASURE_HELP):
-        st.session_state[_MEASURING] = key, request_answer("speed", config=config.to_json())
+    key = speed_file(config).name
     asked, answer = st.session_state.get(_MEASURING, ("", None))
-    if answer is None or asked != key:
+    pressed = st.button("Measure on this machine", icon=":material/timer:", key="measure-speed", help=_MEASURE_HELP)
+    if pressed or (answer is None and key not in st.session_state.get(_TRIED, ()) and _may_measure_unasked(config)):
+        st.session_state[_TRIED] = {*st.session_state.get(_TRIED, ()), key}
+        asked, answer = st.session_state[_MEASURING] = key, request_answer("speed", config=config.to_json())
+    if answer is None:
         return
     if not answer.done():
         st.caption("The worker loads the models and trains a few steps.")
         st.fragment(_await_answer, run_every=_POLL_SECONDS)(answer)
         return
     del st.session_state[_MEASURING]
+    if asked != key:  # The form has changed meanwhile.
+        st.rerun()
     run_and_rerun(answer.result)
+
+
+def _may_measure_unasked(config: RunConfig) -> bool:
+    """Return whether the models are here, and nobody waits for the worker: no run in progress, and no class."""
+    family = {info.name: info.family for info in list_backbones()}.get(config.backbone)
+    idle = all(run.status.state not in ACTIVE_STATES for run in get_store().list())
+    return family != "encoder" and has_models(config) and idle and visitor_rules() is None
 
 
 def _await_answer(answer: Future[dict[str, Any]]) -> None:
