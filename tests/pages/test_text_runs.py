@@ -221,6 +221,7 @@ def test_samples_show_what_was_written_at_each_step(page: Page, write_run: Calla
     history = run.history()
     assert history.baselines is not None
     assert samples_html(samples_table(run)) in [one.value for one in at.get("html")]
+    assert any("its texts mean nothing" in one.value for one in at.caption)
     assert [row["with prompt"] for row in samples_table(run)] == list(history.evaluations[-1].written)
     assert [row["without prompt"] for row in samples_table(run)] == list(history.baselines.unprompted)
     at.select_slider(key="samples-at").set_value("0").run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
+from ptviz.backbones import list_backbones
 from ptviz.plots import plot_perplexity, samples_table
 from ptviz.plots.snippet import call_snippet
 from ptviz.plots.written_texts import sample_steps
@@ -22,6 +23,10 @@ SAMPLES_CAPTION = (
 REPLAYED_CAPTION = (
     "How to read it: each row is a validation text, which is not trained on; a tick marks a text that equals the "
     "reference, but for case, punctuation and articles."
+)
+RANDOM_CAPTION = (
+    "The weights of this backbone are random, so its texts mean nothing: often it repeats one token. Padding is not "
+    "shown; a text of nothing else is (nothing)."
 )
 PERPLEXITY_CAPTION = (
     "How to read it: the number of equally likely tokens that would be as hard to predict as the tokens of the "
@@ -46,6 +51,8 @@ def render_samples(run: Run, until: int | None = None) -> None:
     rows = samples_table(run, step=step)
     st.html(samples_html(rows))
     st.caption(SAMPLES_CAPTION if until is None else f"Written with the prompt of step {step}. {REPLAYED_CAPTION}")
+    if any(info.random and info.name == run.config.backbone for info in list_backbones()):
+        st.caption(RANDOM_CAPTION)
     with st.container(horizontal=True, gap="small"):
         python_popover(call_snippet(samples_table, run, step=step), "samples")
         figure_csv_download(lambda: _to_csv(rows), f"{run.id}-samples", "samples")
