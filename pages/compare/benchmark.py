@@ -24,4 +24,6 @@ else:
         "No results opened yet. Drop result files above, or type the path of a folder. "
         "They are in PEFT's repository, in the folder method_comparison/MetaMathQA/results."
     )
+    with show_errors():
+        peft_benchmark.render_sample()
 preload_plotly()

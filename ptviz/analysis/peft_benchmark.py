@@ -15,6 +15,7 @@ from typing import Any
 from ptviz.analysis.comparison import RunResult, summarise_methods, table_rows
 from ptviz.checkpoints.benchmark_files import MAX_FILE_BYTES
 from ptviz.checkpoints.limits import parse_json_object
+from ptviz.methods import list_methods
 from ptviz.safe_text import safe_text
 
 _MAX_TEXT = 120
@@ -28,7 +29,8 @@ _SURVEY_METHODS = {
     "PREFIX_TUNING": "p-tuning-v2",
     "MULTITASK_PROMPT_TUNING": "mpt",
 }
-"""PEFT's types that are methods of the survey; PREFIX_TUNING with ``prefix_projection`` is prefix-tuning."""
+"""PEFT's types that are methods of the survey; PREFIX_TUNING with ``prefix_projection`` is prefix-tuning. A type of
+ptviz's own result files is the name of a method."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ def parse_result(text: str | bytes, name: str = "this file") -> BenchmarkResult:
 def _survey_method(peft: Mapping[str, Any]) -> str:
     if peft.get("peft_type") == "PREFIX_TUNING" and peft.get("prefix_projection") is True:
         return "prefix-tuning"
-    return _SURVEY_METHODS.get(str(peft.get("peft_type")), "")
+    kind = str(peft.get("peft_type"))
+    own = kind.lower().replace("_", "-")
+    return _SURVEY_METHODS.get(kind, own if own in list_methods() else "")
 
 
 def parse_results(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[BenchmarkResult], list[str]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from ptviz.experiments.comparison import PlannedRun, find_runs, make_configs
+from ptviz.experiments.comparison import PlannedRun, find_runs, make_configs, parse_methods
+from ptviz.experiments.sample_benchmark import write_benchmark_samples
 from ptviz.experiments.sample_checkpoints import write_samples
 from ptviz.experiments.transfer import finished_runs, measure_missing, target_tasks
 from ptviz.experiments.transfer_results import TransferScore, pack_record
@@ -109,3 +110,6 @@ def _write_samples(folder: Path) -> None:
     runs = [Run(folder / "runs" / id) for id in ids]
     if all(run.path.is_dir() for run in runs):
         write_samples(folder / "checkpoints", *runs)
+    configs = make_configs(parse_methods("all"), _SEEDS, RunConfig())
+    every = [Run(folder / "runs" / recorded_id(config)) for config in configs]
+    write_benchmark_samples(folder / "benchmark", [run for run in every if run.path.is_dir()])

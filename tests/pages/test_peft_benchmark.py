@@ -11,6 +11,7 @@ import pytest
 from ptviz import plots
 from ptviz.analysis.peft_benchmark import parse_result, parse_results
 from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.peft_benchmark import experiment_styles
 from ptviz.ui.compare import peft_benchmark
@@ -38,6 +39,14 @@ def test_without_files_it_says_where_they_are(page):
     at = page(PAGE)
     assert not at.exception
     assert "method_comparison/MetaMathQA/results" in texts(at)
+
+
+def test_recorded_runs_are_shown_until_files_are_opened(page, gallery, folder):
+    at = page(PAGE)
+    assert "They are no results of PEFT's benchmark" in texts(at)
+    assert len(at.dataframe[0].value) == len(list_methods())
+    assert len(redrawn(at)) == 1
+    assert "Recorded meanwhile" not in texts(page(PAGE, **{"path-results": str(folder)}))
 
 
 @pytest.mark.parametrize("picture", peft_benchmark.CHARTS)

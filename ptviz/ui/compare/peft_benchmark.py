@@ -17,15 +17,18 @@ from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.peft_benchmark import BenchmarkResult
 from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.experiments.sample_benchmark import benchmark_samples
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_peft_benchmark_panels
 from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.peft_benchmark import MAX_CURVES, select_methods
+from ptviz.ui.classroom import hide_folders
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.open import checkpoint
+from ptviz.ui.recorded import shows_recorded
 
 CHARTS = ("Against cost", "Validation", "Training loss", "Side by side")
 _UPLOAD_HELP = (
@@ -65,6 +68,17 @@ def load_results(path: Path) -> tuple[list[BenchmarkResult], list[str]]:
     return cached_by_signature(("benchmark", str(path), last_modified(path)), read)
 
 
+def render_sample() -> None:
+    """Show ptviz's recorded runs as such result files, until the reader opens some."""
+    if not shows_recorded() or (folder := benchmark_samples()) is None:
+        return
+    st.markdown(
+        "**Recorded meanwhile:** ptviz's own runs of every method on trec6 with MiniLM, three seeds, written in the "
+        "layout of these files. They are no results of PEFT's benchmark, which trains a language model on mathematics."
+    )
+    render_benchmark(folder)
+
+
 def render_benchmark(path: Path) -> None:
     """Show everything about the results at a path."""
     results, problems = load_results(path)
@@ -97,7 +111,7 @@ def _render_summary(results: Sequence[BenchmarkResult], path: Path) -> None:
         csv_download("Table as CSV", lambda: benchmark_to_csv(results), "benchmark.csv")
         with st.popover("Share", icon=":material/ios_share:"):
             st.markdown("**The same table in the shell**")
-            st.code(cli_command(path), language="shell", wrap_lines=True)
+            st.code(hide_folders(cli_command(path)), language="shell", wrap_lines=True)
 
 
 def _render_chart(chart: str, results: Sequence[BenchmarkResult], chosen: Sequence[str], path: Path) -> None:
