@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -27,6 +28,11 @@ def gallery_dir() -> Path:
     """
     if given := os.environ.get("PTVIZ_GALLERY"):
         return Path(given)
+    return _packaged_gallery()
+
+
+@cache  # A page asks for it thousands of times.
+def _packaged_gallery() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "_app" / "assets" / "gallery"
     return installed if installed.is_dir() else package.parent / "assets" / "gallery"

@@ -61,6 +61,13 @@ _TINY_SIZES = {
     "tiny-decoder": ("decoder", 2, BackboneShape(width=32, sites=2, heads=2, head_width=8)),
     "tiny-encoder-decoder": ("encoder-decoder", 4, BackboneShape(width=32, sites=6, heads=4, head_width=8)),
 }
+_TINY_INFOS = [
+    BackboneInfo(
+        name=name, title=TITLES[name], family=family, layers=layers, parameters=0, random=True,
+        **asdict(shape),
+    )
+    for name, (family, layers, shape) in _TINY_SIZES.items()
+]  # fmt: skip
 
 
 def list_backbones() -> list[BackboneInfo]:
@@ -72,14 +79,13 @@ def list_backbones() -> list[BackboneInfo]:
         replace(info, available=packaged.is_available(info.name), install_command=packaged.INSTALL_COMMANDS[info.name])
         for info in _PACKAGED_INFOS
     ]
-    tiny_ones = [
-        BackboneInfo(
-            name=name, title=TITLES[name], family=family, layers=layers, parameters=0, random=True,
-            **asdict(shape),
-        )
-        for name, (family, layers, shape) in _TINY_SIZES.items()
-    ]  # fmt: skip
-    return [*ours, *tiny_ones, *(external.info for external in external_backbones().values())]
+    return [*ours, *_TINY_INFOS, *(external.info for external in external_backbones().values())]
+
+
+def named_backbone(name: str) -> BackboneInfo | None:
+    """Return the entry of a backbone by its name, without looking whether it is installed; None for any other name."""
+    external = (external.info for external in external_backbones().values())
+    return next((info for info in (*_PACKAGED_INFOS, *_TINY_INFOS, *external) if info.name == name), None)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,8 @@ from ptviz.paths import cache_dir
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import machine_facts
 from ptviz.runs.run_file_io import StoreError, atomic_write
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import RunSummary, Store
-from ptviz.tasks import list_named_tasks, list_tasks
+from ptviz.tasks import named_task
 from ptviz.training import Baselines, Evaluated, RunEstimate, StepCompleted, TrainConfig
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 from ptviz.validation import Duration, InvalidData, decode_json
@@ -87,7 +86,7 @@ def _estimate_together(known: _KnownRuns, configs: Iterable[RunConfig]) -> TimeE
         config = config.checked()
         estimate = config.estimate()
         if list_methods()[config.method].needs_source_prompts:
-            sources |= {training_fingerprint(one): (one, config) for one in source_run_configs(config, estimate.slots)}
+            sources |= {one.training_fingerprint: (one, config) for one in source_run_configs(config, estimate.slots)}
         parts.append(known.estimate(config, estimate))
     missing = [(one, config) for one, config in sources.values() if not _is_finished(known.store, one)]
     parts += [known.estimate_source(one, config) for one, config in missing]
@@ -252,5 +251,5 @@ def writes_texts(config: RunConfig) -> bool:
     """Return whether the answers of a run's task are texts, or each example's choices: evaluation takes longer then."""
     if config.table.target is not None or config.table.choices:
         return True
-    known = [*list_tasks(), *list_named_tasks()]
-    return any(info.name == config.task and info.kind != "classification" for info in known)
+    task = named_task(config.task)
+    return task is not None and task.kind != "classification"

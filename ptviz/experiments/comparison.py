@@ -17,7 +17,7 @@ from ptviz.methods.hyperparameters import HyperparameterInfo
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
-from ptviz.runs.same_training import has_same_lr, training_fingerprint
+from ptviz.runs.same_training import has_same_lr
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import RunSummary, Store
 
@@ -122,8 +122,8 @@ def _find_among(store: Store, configs: Sequence[RunConfig], runs: Iterable[RunSu
     for summary in runs:
         if _coarse_key(summary.config) in wanted:
             with suppress(ValueError):  # A run of another version, whose hyperparameters this one does not know.
-                candidates.setdefault(training_fingerprint(summary.config), []).append(summary)
-    return tuple(_find_run(store, config, candidates.get(training_fingerprint(config), [])) for config in configs)
+                candidates.setdefault(summary.config.training_fingerprint, []).append(summary)
+    return tuple(_find_run(store, config, candidates.get(config.training_fingerprint, [])) for config in configs)
 
 
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:

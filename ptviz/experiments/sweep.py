@@ -26,7 +26,6 @@ from ptviz.atomic_files import write_file
 from ptviz.experiments.comparison import parse_methods
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig, with_absolute_paths
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.safe_text import safe_list, safe_text, slug
 from ptviz.tasks import TableOptions
 from ptviz.training.config import TrainConfig
@@ -187,7 +186,7 @@ def expand_sweep(spec: SweepSpec) -> tuple[RunConfig, ...]:
     for seed, task, backbone, method in itertools.product(spec.seeds, spec.tasks, spec.backbones, spec.methods):
         for settings in _list_settings(spec, method):
             config = _make_config(spec, seed, task, backbone, method, settings)
-            found.setdefault(training_fingerprint(config), config)
+            found.setdefault(config.training_fingerprint, config)
     return tuple(found.values())
 
 

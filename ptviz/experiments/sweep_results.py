@@ -8,7 +8,6 @@ from ptviz.analysis.sweep import BestSettings, Setting, SweepRow, SweepTable, be
 from ptviz.experiments.comparison import load_result, with_row_scores
 from ptviz.runs.run import Run
 from ptviz.runs.run_filters import training_settings
-from ptviz.runs.same_training import effective_lr
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 
@@ -70,7 +69,7 @@ def best_row(best: BestSettings) -> dict[str, object]:
 
 def _read_row(run: Run) -> SweepRow:
     config, status = run.config, run.status()
-    settings: dict[str, Setting] = training_settings(config) | {"lr": effective_lr(config)}
+    settings: dict[str, Setting] = training_settings(config) | {"lr": config.effective_lr}
     # The seed last: it is what the others are averaged over.
     settings["seed"] = settings.pop("seed")
     return SweepRow(run.id, config.method, settings, status.state, status.accuracy, status.test, status.seconds or None)

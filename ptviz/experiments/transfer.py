@@ -22,6 +22,7 @@ from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
     DEFAULT_ROWS,
+    Fingerprints,
     ScoreKey,
     TargetTask,
     TransferScore,
@@ -215,9 +216,9 @@ def measure_missing(
     measure = measure or partial(measure_jobs, store, model_cache=model_cache)
     lock = acquire_record_lock(store)
     try:
-        have = read_transfer_scores(store)
+        have, stamps = read_transfer_scores(store), Fingerprints(store)
         jobs = [
-            ScoreJob(key, summary.config, target, fingerprint(store, key[0], target))
+            ScoreJob(key, summary.config, target, stamps(key[0], target))
             for key, summary, target in _plan_grid(store, runs, tasks, rows, have)
             if key not in have
         ]
@@ -255,13 +256,13 @@ def _plan_grid(
 
     Ordered by backbone and then task, so that each is loaded once.
     """
-    found = []
+    found, stamps = [], Fingerprints(store)
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone]
         for target in tasks:
             for id, summary in ((no_prompt_key(backbone), own[0]), *((run.id, run) for run in own)):
                 key = id, target.name, rows
-                if key in have and have[key].stamp != fingerprint(store, id, target):
+                if key in have and have[key].stamp != stamps(id, target):
                     del have[key]
                 found.append((key, summary, target))
     return found

@@ -22,11 +22,11 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer import load_prompt_vectors
 from ptviz.experiments.transfer_results import (
     DEFAULT_ROWS,
+    Fingerprints,
     TargetTask,
     TransferRun,
     TransferRunKey,
     acquire_record_lock,
-    fingerprint,
     from_scratch_key,
     read_transfer_runs,
     save_measurement,
@@ -171,6 +171,7 @@ def _plan_grid(
 ) -> list[TransferRunJob]:
     """Return the runs of a grid, by backbone and then task, so that each is loaded once."""
     found: list[TransferRunJob] = []
+    stamps = Fingerprints(store)
     starts = {run.id: array for run in runs if (array := load_prompt_vectors(store, run)) is not None}
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone and run.id in starts]
@@ -183,8 +184,7 @@ def _plan_grid(
                 for id, run, m, start in (*from_scratch, *from_source):
                     key = id, target.name, setting.rows, setting.steps, seed
                     config = _make_config(run, target, m, setting, seed)
-                    stamp = _run_fingerprint(store, id, run, target)
-                    found.append(TransferRunJob(key, config, start, stamp))
+                    found.append(TransferRunJob(key, config, start, _run_fingerprint(stamps(id, target), run)))
     return found
 
 
@@ -201,9 +201,9 @@ def _make_config(run: RunSummary, target: TargetTask, m: int, setting: TransferG
     )  # fmt: skip
 
 
-def _run_fingerprint(store: Store, id: str, run: RunSummary, target: TargetTask) -> str:
+def _run_fingerprint(stamp: str, run: RunSummary) -> str:
     """Return what the run depends on: prompt, task, and the learning rate, whose default may change."""
-    return f"{fingerprint(store, id, target)} lr {default_learning_rate(SOURCE_METHOD, run.config.backbone):g}".strip()
+    return f"{stamp} lr {default_learning_rate(SOURCE_METHOD, run.config.backbone):g}".strip()
 
 
 def final_accuracies(

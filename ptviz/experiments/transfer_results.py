@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,7 +18,7 @@ from ptviz.paths import expand_user
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.gallery import gallery_store
 from ptviz.runs.run import read_small_file
-from ptviz.runs.run_file_io import StoreError, atomic_write, file_digest, file_signature
+from ptviz.runs.run_file_io import FileSignature, StoreError, atomic_write, file_digest, file_signature
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
@@ -181,8 +182,12 @@ class _Record:
 
 def _read_record(store: Store) -> _Record:
     path = store.root / _RECORD_FILE
-    if not path.exists():
-        return _Record()
+    return _parse_record(path, file_signature(path)) if path.exists() else _Record()
+
+
+@lru_cache(maxsize=4)  # A page asks for its scores many times.
+def _parse_record(path: Path, signature: FileSignature) -> _Record:
+    """Return the record at a path, which is read again only if it changed."""
     try:
         found = decode_json(read_small_file(path, _MAX_RECORD_BYTES), _UncheckedRecord, non_finite=True)
     except ValueError as error:
@@ -269,11 +274,35 @@ def is_measuring(store: Store) -> bool:
 
 def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     """Return a digest of a prompt's content, and of the size and modification time of a task's file."""
-    is_saved = id.startswith(SAVED_PREFIX)
-    folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if is_saved else store.folder(id)
-    parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
-    parts[0] += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
-    parts.append(file_digest(folder / "prompt.safetensors"))
+    return Fingerprints(store)(id, target)
+
+
+class Fingerprints:
+    """The fingerprints of a grid of prompts and tasks: each prompt's file and each task's file is looked up once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._prompts: dict[str, str] = {}
+        self._tasks: dict[TargetTask, tuple[str, str]] = {}
+
+    def __call__(self, id: str, target: TargetTask) -> str:
+        """Return the ``fingerprint`` of a prompt and a task."""
+        if id not in self._prompts:
+            self._prompts[id] = self._read_prompt(id)
+        if target not in self._tasks:
+            self._tasks[target] = _task_parts(target)
+        reading, changed = self._tasks[target]
+        return f"{reading} {self._prompts[id]} {changed}".strip()
+
+    def _read_prompt(self, id: str) -> str:
+        is_saved, store = id.startswith(SAVED_PREFIX), self._store
+        folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if is_saved else store.folder(id)
+        return file_digest(folder / "prompt.safetensors")
+
+
+def _task_parts(target: TargetTask) -> tuple[str, str]:
+    """Return how a task is read, and when its file was changed."""
+    reading = f"{target.text}/{target.label}" if target.text or target.label else ""
+    reading += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
     _, changed, size = file_signature(expand_user(target.name))
-    parts.append(f"{changed}-{size}" if changed else "")
-    return " ".join(parts).strip()
+    return reading, f"{changed}-{size}" if changed else ""

@@ -208,9 +208,12 @@ def build_method(
         raise ValueError(f"unknown method {name!r}; expected one of {', '.join(REGISTRY)}")
     method_class = REGISTRY[name]
     checked = check_hyperparameters(hyperparameters_of(method_class), hyperparameters, method_class.card.title)
-    with torch.random.fork_rng():
+    if spec.embedding_table.is_meta:
+        # A method without values, enough to count parameters for a backbone of any size. There is nothing to seed,
+        # and a form does this for dozens of runs at a time: seeding the generators of all devices takes longer.
+        with torch.device("meta"):
+            return method_class(spec, **checked)
+    with torch.random.fork_rng(), torch.device("cpu"):
         torch.manual_seed(seed)
-        # A meta spec gives a method without values, enough to count parameters for a backbone of any size.
-        with torch.device(spec.embedding_table.device if spec.embedding_table.is_meta else "cpu"):
-            method = method_class(spec, **checked)
+        method = method_class(spec, **checked)
     return method.to(spec.embedding_table.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -62,12 +62,17 @@ def list_methods() -> Mapping[str, MethodInfo]:
 
     A process that has loaded the classes asks them: it never trains with a declaration that is not up to date.
     """
-    ours = _declared_methods()
     classes = _load_classes() if _has_other_packages() else REGISTRY
-    if ours.keys() <= classes.keys():
-        return {name: describe_method(method) for name, method in classes.items()}
+    return _describe_methods(*classes.items())
+
+
+@lru_cache(maxsize=8)  # A form asks for the methods thousands of times.
+def _describe_methods(*classes: tuple[str, type[PromptMethod]]) -> Mapping[str, MethodInfo]:
+    ours, found = _declared_methods(), dict(classes)
+    if ours.keys() <= found.keys():
+        return {name: describe_method(method) for name, method in found.items()}
     # None is loaded, or the first of them are just being loaded.
-    return {**ours, **{name: describe_method(one) for name, one in classes.items() if name not in ours}}
+    return {**ours, **{name: describe_method(one) for name, one in found.items() if name not in ours}}
 
 
 def method_uses_source_tasks(name: str) -> bool:

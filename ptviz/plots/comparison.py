@@ -38,7 +38,6 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.runs import Run
-from ptviz.runs.same_training import effective_lr
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 
@@ -149,7 +148,7 @@ def load_learning_rate_grid(runs: Sequence[RunOrId]) -> LearningRateGrid:
     methods = sorted({run.config.method for run in found})
     if len(methods) > 1:
         raise ValueError(f"expected runs of one method; got {', '.join(methods)}")
-    rates = {run.id: effective_lr(run.config) for run in found}
+    rates = {run.id: run.config.effective_lr for run in found}
     results = load_results_of(found)
     cells = [(rates[result.run], result.seed, result.test, result.zero_shot) for result in results]
     return build_learning_rate_grid("".join(methods), cells)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
@@ -18,6 +20,7 @@ from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name, table_stem
 from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
+from ptviz.training.default_lr import default_learning_rate
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
 
 if TYPE_CHECKING:
@@ -144,13 +147,52 @@ class RunConfig:
         if self.start is not None:
             raise ValueError("start: a saved prompt starts a run on one target task; got several")
 
+    @property
+    def effective_lr(self) -> float:
+        """Return the learning rate that a run of this config trains with."""
+        return self.training.lr or default_learning_rate(self.method, self.backbone)
+
+    @cached_property
+    def training_fingerprint(self) -> str:
+        """Return a key that two configs share if they train the same prompt; made once, as pages compare thousands.
+
+        Left out: the run's name, its device, how often it is saved, and source steps without source tasks. Filled in:
+        the default learning rate, source tasks and hyperparameters.
+
+        Raises:
+            ValueError: if a hyperparameter is out of its bounds.
+        """
+        plain = self.to_json()
+        for name in ("name", "device"):
+            del plain[name]
+        training = plain["training"]
+        del training["snapshot_every"]
+        training["lr"] = self.effective_lr
+        # Left out at their defaults, so that a fingerprint made before these settings existed still holds.
+        for name in ("source_seed", "backbone_dropout"):
+            if training[name] == getattr(TrainConfig, name):
+                del training[name]
+        if not self.more_tasks:
+            del training["task_temperature"]
+        if self.method in list_methods():
+            given = self.hyperparameters
+            plain["sources"] = list(self.source_tasks())
+            if not plain["sources"]:
+                del training["source_steps"]
+                training.pop("source_seed", None)
+            infos = list_methods()[self.method].hyperparameters
+            filled = {name: info.validate(given.get(name, info.default)) for name, info in infos.items()}
+            newer = [n for n, info in infos.items() if info.declaration.added_later and filled[n] == info.default]
+            plain[STORED_KEY] = {name: value for name, value in {**given, **filled}.items() if name not in newer}
+        return json.dumps(plain, sort_keys=True)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""
         # Not asdict, which copies deeply: a comparison reads hundreds of configs while a page is rendered.
         parent = list(self.parent) if self.parent else None
         lists = {"parent": parent, "planned": list(self.planned), "sources": self.sources and list(self.sources)}
         own = {
-            **vars(self),
+            **{one.name: getattr(self, one.name) for one in fields(self)},
             "hyperparameters": dict(self.hyperparameters),
             "training": self.training.to_json(),
             **lists,

@@ -12,7 +12,7 @@ from pathlib import Path
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run, recorded_runs_folder
-from ptviz.runs.run_file_io import StoreError
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import RunSummaries, RunSummary, Store
 
 
@@ -21,13 +21,14 @@ def recorded_runs() -> list[RunSummary]:
 
     Empty if there are none.
     """
-    return sorted(gallery_store().list(), key=_order)
+    usual, methods = RunConfig(), [*list_methods()]
 
+    def order(summary: RunSummary) -> tuple[object, ...]:
+        config = summary.config
+        method = methods.index(config.method) if config.method in methods else len(methods)
+        return config.backbone != usual.backbone, config.task != usual.task, config.training.seed, method, summary.id
 
-def _order(summary: RunSummary) -> tuple[object, ...]:
-    config, usual, methods = summary.config, RunConfig(), [*list_methods()]
-    method = methods.index(config.method) if config.method in methods else len(methods)
-    return config.backbone != usual.backbone, config.task != usual.task, config.training.seed, method, summary.id
+    return sorted(gallery_store().list(), key=order)
 
 
 def recorded_run(method: str, *, task: str = "trec6", backbone: str = "minilm-l6", seed: int = 0) -> Run:
@@ -58,7 +59,19 @@ def gallery_store() -> Store:
     return _store_at(recorded_runs_folder())
 
 
+class _RecordedStore(Store):
+    """The store of the recorded runs, listed again only if one came or went: a recorded run never changes."""
+
+    _listed: tuple[FileSignature, tuple[RunSummary, ...]] | None = None
+
+    def list(self) -> RunSummaries:
+        now = file_signature(self.root)
+        if self._listed is None or self._listed[0] != now:
+            self._listed = now, tuple(super().list())
+        return [*self._listed[1]]
+
+
 @lru_cache(maxsize=4)
 def _store_at(root: Path) -> Store:
     """Return one store for each folder, which keeps what it read."""
-    return Store(root)
+    return _RecordedStore(root)

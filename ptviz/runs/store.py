@@ -276,7 +276,7 @@ class Store:
     def _read_summary(self, path: Path) -> RunSummary:
         if not RUN_ID_PATTERN.fullmatch(path.name):
             raise StoreError(f"{path.name!r} is not a valid run id: expected letters, digits, dots and dashes")
-        now = tuple(file_signature(path / name) for name in _SUMMARY_FILES)
+        now = tuple(file_signature(f"{path}{os.sep}{name}") for name in _SUMMARY_FILES)
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
             known = now, _make_summary(Run(path), read_status_file(path))

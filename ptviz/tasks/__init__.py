@@ -9,8 +9,12 @@ from functools import partial
 
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
+from ptviz.tasks.builtin.records import RecordTask
 from ptviz.tasks.builtin.registry import (
+    BUILTIN_TASKS,
     FETCHED_PACKAGES,
+    RECORD_TASKS,
+    BuiltinTask,
     TaskInfo,
     builtin_task_names,
     list_builtin_tasks,
@@ -25,7 +29,7 @@ from ptviz.tasks.example import Example, SplitName, TaskError
 from ptviz.tasks.external import ExternalTask, external_tasks
 from ptviz.tasks.named.listing import list_named_tasks
 from ptviz.tasks.named.load import load_named_task
-from ptviz.tasks.named.sets import NAMED_SETS
+from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.tasks.task import Task
 from ptviz.tasks.template import EncodedText, Template
 
@@ -50,7 +54,10 @@ __all__ = [
     "load_named_task",
     "load_table_task",
     "load_task",
+    "named_task",
 ]
+
+NamedTask = BuiltinTask | RecordTask | NamedSet | TaskInfo
 
 
 ELSEWHERE_PREFIX = "elsewhere:"
@@ -60,6 +67,17 @@ ELSEWHERE_PREFIX = "elsewhere:"
 def list_tasks() -> list[TaskInfo]:
     """Return the tasks of packages: the built-in ones, then those of other packages. Opens no data."""
     return [*list_builtin_tasks(), *(task.info for task in external_tasks().values())]
+
+
+def named_task(name: str) -> NamedTask | None:
+    """Return the definition of a named task, with title and kind; None for any other name. Looks for no data."""
+    external = external_tasks()
+    return (
+        BUILTIN_TASKS.get(name)
+        or RECORD_TASKS.get(name)
+        or NAMED_SETS.get(name)
+        or (external[name].info if name in external else None)
+    )
 
 
 def load_task(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from ptviz.backbones import list_backbones
-from ptviz.methods import method_uses_source_tasks
+from ptviz.backbones.listing import named_backbone
+from ptviz.methods import list_methods, method_uses_source_tasks
 from ptviz.tasks import default_source_tasks
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate, has_recorded_lr, load_sweep_winners
+
+if TYPE_CHECKING:
+    from ptviz.methods import PromptMethod
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,17 @@ def estimate_run(
     Raises:
         ValueError: for an unknown method or a bad hyperparameter.
     """
-    from ptviz.methods import build_method
-    from ptviz.prompt import Spec
     from ptviz.training.stage_steps import count_stage_steps
 
-    sizes = next((info for info in list_backbones() if info.name == backbone), None)
+    sizes = named_backbone(backbone)
     notes = []
     # Unknown sizes are not counted; a site that the backbone may have is not refused.
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 10_000, 1, 2)
     named = sources if sources is not None else default_source_tasks(task)
-    spec = Spec.from_sizes(*shape, config.length, named if method_uses_source_tasks(method) else ())
-    built = build_method(method, replace(spec, targets=targets), hyperparameters)
+    known = list_methods()
+    used = named if method_uses_source_tasks(method) else ()
+    checked = known[method].check_hyperparameters(hyperparameters) if method in known else {}
+    built = _build_without_values(method, (*shape, config.length, used), targets, tuple(checked.items()))
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")
     if sizes is not None and sizes.random:
@@ -79,9 +83,18 @@ def estimate_run(
         # The sweep used batches of 16; the time is nearly proportional to the number of examples.
         evaluated = (total / config.evaluate_every + 3) * config.validation_rows
         seconds = total / measured * config.batch / 16 + evaluated * 0.004
-    known = sizes is not None
     return RunEstimate(
-        stages, built.trainable_parameters() if known else None, built.stored_parameters() if known else None,
+        stages, built.trainable_parameters() if sizes else None, built.stored_parameters() if sizes else None,
         sizes.parameters if sizes and sizes.parameters else None, config.lr or default_learning_rate(method, backbone),
         seconds, tuple(notes), built.slots,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)  # A plan has many runs of one method, which differ in seed and learning rate.
+def _build_without_values(
+    method: str, sizes: tuple[Any, ...], targets: int, hyperparameters: tuple[tuple[str, Any], ...]
+) -> PromptMethod:
+    from ptviz.methods import build_method
+    from ptviz.prompt import Spec
+
+    return build_method(method, replace(Spec.from_sizes(*sizes), targets=targets), dict(hyperparameters))

@@ -14,7 +14,6 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.training import default_learning_rate
 
 
@@ -68,8 +67,8 @@ def test_equal_configs_have_one_fingerprint(config: RunConfig):
         *(replace(config, training=replace(training, **{k: v})) for k, v in
           {"lr": 2 * rate, "seed": 1, "batch": 8, "evaluate_every": 5}.items()),
     ]  # fmt: skip
-    assert {training_fingerprint(c) for c in equal} == {training_fingerprint(config)}
-    assert len({training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
+    assert {c.training_fingerprint for c in equal} == {config.training_fingerprint}
+    assert len({c.training_fingerprint for c in [config, *other]}) == 1 + len(other)
 
 
 def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, model_cache, executor):

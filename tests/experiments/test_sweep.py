@@ -8,7 +8,6 @@ from ptviz.engine.train_job import train_run
 from ptviz.experiments.comparison import find_runs
 from ptviz.experiments.sweep import SweepError, expand_sweep, parse_sweep, sweep_from_options
 from ptviz.experiments.sweep_cost import estimate_sweep
-from ptviz.runs.same_training import training_fingerprint
 
 GRID = b"""
 methods = ["prompt-tuning", "dept"]
@@ -97,7 +96,7 @@ def test_the_cost_counts_what_is_missing_and_is_measured_on_finished_runs(store,
     configs = expand_sweep(parse_sweep(text))
     before = estimate_sweep(store, find_runs(store, configs))
     assert (before.runs, before.to_train, before.measured, before.processor_hours) == (4, 4, 0, None)
-    assert training_fingerprint(config) == training_fingerprint(configs[0])
+    assert config.training_fingerprint == configs[0].training_fingerprint
     run = store.create(config)
     train_run(run, model_cache)
     cost = estimate_sweep(store, find_runs(store, configs))

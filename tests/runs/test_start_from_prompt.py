@@ -17,7 +17,6 @@ from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.archive import pack_run, unpack_run
-from ptviz.runs.same_training import training_fingerprint
 
 SPEC = Spec(torch.randn(50, 8), 2, 2, 4, 16, torch.arange(50), ("no", "yes"), ("other",))
 VECTORS, INNER = torch.randn(3, 8), torch.randn(2, 2, 2, 3, 4)
@@ -69,7 +68,7 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
     assert torch.equal(training.seen[0]["start"], VECTORS)
     assert run.config.start == kept.id
     assert f"--start {kept.id}" in config.shell_command()
-    assert training_fingerprint(config) != training_fingerprint(replace(config, start=None))
+    assert config.training_fingerprint != replace(config, start=None).training_fingerprint
 
 
 def test_a_resumed_run_goes_on_from_where_it_was(

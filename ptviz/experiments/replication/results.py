@@ -27,7 +27,6 @@ from ptviz.runs.environment import source_commit
 from ptviz.runs.resume import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import Store
 from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode_json
 
@@ -57,6 +56,7 @@ class StudyRecord:
         shipped = files("ptviz.experiments.replication") / "record.json"
         self._shipped = _parse_record(shipped.read_text()) if shipped.is_file() else {}
         self._own = _parse_record(self.path.read_text()) if self.path.exists() else {}
+        self._seeds = {int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}
 
     def get_value(self, config: RunConfig, metric: str) -> float | None:
         """Return the measured value of a run, or None."""
@@ -77,6 +77,7 @@ class StudyRecord:
             "steps": training.steps, "lr": run.environment().get("lr", training.lr),
             "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": source_commit(),
         }  # fmt: skip
+        self._seeds.add(training.seed)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
         atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
@@ -84,8 +85,7 @@ class StudyRecord:
     def values_by_seed(self, study: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
         """Return an arm's values by seed, for the reported seeds whose every setting was measured."""
         found: dict[int, tuple[float, ...]] = {}
-        known = {int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}
-        for seed in sorted(known - {TUNING_SEED}):
+        for seed in sorted(self._seeds - {TUNING_SEED}):
             configs = _known_configs(study, arm, seed)
             # What all settings of an arm gave together is recorded with the first of them.
             values = [self.get_value(config, metric) for config in configs[: 1 if metric in GROUP_METRICS else None]]
@@ -114,7 +114,7 @@ class StudyRecord:
                     continue
                 for config in configs:
                     if self.get_value(config, metric) is None:
-                        wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
+                        wanted.setdefault(config.training_fingerprint, (config, []))[1].append(metric)
         single = (MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
         return (*single, *groups)
 
@@ -225,7 +225,7 @@ def _known_configs(study: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunCon
 
 
 def _value_key(config: RunConfig, metric: str) -> str:
-    return hashlib.sha256(f"{training_fingerprint(config)} {metric}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{config.training_fingerprint} {metric}".encode()).hexdigest()[:16]
 
 
 def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:

@@ -12,6 +12,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from ptviz.analysis.statistics import ConfidenceInterval, judge_claim, student_interval
@@ -107,7 +108,16 @@ class ReplicationStudy:
         Raises:
             ValueError: if this version lacks the method or a hyperparameter.
         """
-        return tuple(self._run_config(arm.method, setting, seed) for setting in arm.settings)
+        if (known := self._configs.get((arm.label, seed))) is not None:
+            return known
+        return self._configs.setdefault(
+            (arm.label, seed), tuple(self._run_config(arm.method, setting, seed) for setting in arm.settings)
+        )
+
+    @cached_property
+    def _configs(self) -> dict[tuple[str, int], tuple[RunConfig, ...]]:
+        """What ``run_configs`` returned, by label and seed: the page of findings asks for each many times."""
+        return {}
 
     def _run_config(self, method: str, setting: ArmSetting, seed: int) -> RunConfig:
         lr = None if setting.lr_factor == 1 else default_learning_rate(method, self.backbone) * setting.lr_factor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ptviz.tasks.builtin import dbpedia, labels, packages, trec
 from ptviz.tasks.builtin.bigbench import BIGBENCH, BIGBENCH_TASKS
@@ -50,6 +51,7 @@ class BuiltinTask:
     ``classes`` say what comes out.
     """
 
+    kind: ClassVar[TaskKind] = "classification"
     title: str
     family: str
     cue: str

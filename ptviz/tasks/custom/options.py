@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_args
 
 from msgspec import Meta
@@ -108,8 +108,7 @@ class TableOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object of the options that differ from the defaults."""
-        usual = asdict(TableOptions())
-        changed = {name: value for name, value in vars(self).items() if value != usual[name]}
+        changed = {name: value for name, value in vars(self).items() if value != getattr(TableOptions, name)}
         changed |= {"words": list(map(list, self.words))} if self.words else {}
         changed |= {"choices": list(self.choices)} if self.choices else {}
         return changed | ({"word_list": list(self.word_list)} if self.word_list else {})

@@ -13,7 +13,6 @@ from ptviz.experiments.comparison import PlannedRun
 from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
-from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
@@ -236,7 +235,7 @@ def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
         )
     own = [config for config in configs if config.method == method]
     rated = tuple(
-        replace(config, training=replace(config.training, lr=effective_lr(config) * factor))
+        replace(config, training=replace(config.training, lr=config.effective_lr * factor))
         for factor in sorted(factors)
         for config in own
     )

@@ -16,7 +16,6 @@ from ptviz.plots import plot_findings
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import is_classroom
 from ptviz.ui.components.errors import run_and_rerun
@@ -106,7 +105,7 @@ def _render_finding(record: StudyRecord, result: StudyResult, planned: Mapping[s
     with st.container(border=True, key=f"finding-{study.id}"):
         render_replication(result)
         _render_runs([planned[key] for key in _configs(study)])
-        missing = [planned[training_fingerprint(one.config)] for one in record.list_missing(study)]
+        missing = [planned[one.config.training_fingerprint] for one in record.list_missing(study)]
         if missing and result.verdict == _NOT_RUN:
             st.text(_describe_cost(study, missing))
         _render_buttons(study, missing)
@@ -124,7 +123,7 @@ def _describe_cost(study: ReplicationStudy, missing: Sequence[PlannedRun]) -> st
 def _configs(study: ReplicationStudy) -> dict[str, RunConfig]:
     """Return the configs of a study by fingerprint; arms of one setting share their runs."""
     configs = (config for arm in study.arms for seed in DEFAULT_SEEDS for config in study.run_configs(arm, seed))
-    return {training_fingerprint(config): config for config in configs}
+    return {config.training_fingerprint: config for config in configs}
 
 
 def _render_runs(planned: Sequence[PlannedRun]) -> None:

@@ -137,7 +137,8 @@ class NearestWordsByStep(OneRun, frozen=True, tag="nearest-words-by-step"):
         """Return how many tokens keep their nearest word, and the mean cosine to it at both ends."""
         history = load_tensor_history(runs[0])
         table = load_words(runs[0].config.backbone).table
-        first, last = (nearest_tokens(vectors, table, 1) for vectors in (history.values[0], history.current))
+        ends = history.values[0], history.current
+        first, last = history.cached("nearest word", lambda: [nearest_tokens(vectors, table, 1) for vectors in ends])
         return {
             "tokens": Measure(len(history.current), "count"),
             "unchanged": Measure(int((first.ids[:, 0] == last.ids[:, 0]).sum()), "count"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from ptviz import backbones, tasks
@@ -35,7 +33,9 @@ def render_teacher_page() -> None:
     )
     st.header("What each lesson needs")
     with show_errors():
-        st.table([_needs(number, lesson) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
+        here = {info.name for info in backbones.list_backbones() if info.available}
+        here |= {info.name for info in tasks.list_tasks() if info.available}
+        st.table([_needs(number, lesson, here) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
         total = sum(lesson.minutes for lesson in lessons)
         st.caption(
             f"All lessons together take about {total} minutes. Times are those of the runs that were found; "
@@ -47,7 +47,7 @@ def render_teacher_page() -> None:
             _render_answers(lesson)
 
 
-def _needs(number: int, lesson: Lesson) -> dict[str, object]:
+def _needs(number: int, lesson: Lesson, here: set[str]) -> dict[str, object]:
     configs = [config for experiment in lesson.experiments for config in experiment.run_configs()]
     found = [runs for experiment in lesson.experiments if (runs := _runs_of(experiment)) is not None]
     runs = [run for own in found for run in own]
@@ -55,8 +55,8 @@ def _needs(number: int, lesson: Lesson) -> dict[str, object]:
     return {
         "lesson": f"{number}. {lesson.title}",
         "minutes": lesson.minutes,
-        "models": _installed({config.backbone for config in configs}, backbones.list_backbones()),
-        "data": _installed({config.task for config in configs}, tasks.list_tasks()),
+        "models": _installed({config.backbone for config in configs}, here),
+        "data": _installed({config.task for config in configs}, here),
         "methods": ", ".join(sorted({list_methods()[config.method].card.title for config in configs})),
         "runs": f"{len(configs)}, {missing} missing" if missing else str(len(configs)),
         "to train again": format_duration(sum(run.status().seconds for run in runs)) if runs else "—",
@@ -68,9 +68,8 @@ def _runs_of(experiment: Experiment) -> list[Run] | None:
     return find_any(configs)
 
 
-def _installed(names: set[str], known: Sequence[backbones.BackboneInfo] | Sequence[tasks.TaskInfo]) -> str:
+def _installed(names: set[str], here: set[str]) -> str:
     """Return names, those that are not installed marked."""
-    here = {info.name for info in known if info.available}
     return ", ".join(name if name in here else f"{name} (not installed)" for name in sorted(names)) or "none"
 
 

@@ -14,7 +14,6 @@ from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
 from ptviz.profanity import mask_text
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig
-from ptviz.runs.same_training import training_fingerprint
 from ptviz.tasks.metrics import shared_metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
@@ -68,7 +67,7 @@ def _comparable_runs(config: RunConfig) -> list[Run]:
 def _comparison_key(config: RunConfig) -> str:
     training = replace(config.training, seed=0)
     values = {**config.hyperparameters, "gamma": 0.0}
-    return training_fingerprint(replace(config, hyperparameters=values, training=training))
+    return replace(config, hyperparameters=values, training=training).training_fingerprint
 
 
 def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:

@@ -106,13 +106,8 @@ def task_title(config: RunConfig) -> str:
         return f"{config.task.removeprefix(tasks.ELSEWHERE_PREFIX)} (on another machine)"
     if config.more_tasks:
         return ", ".join(task_title(config.for_target(index)) for index in range(len(config.targets)))
-    info = _find_task(config)
-    return info.title if info else config.task_labels
-
-
-def _find_task(config: RunConfig) -> tasks.TaskInfo | None:
-    known = [*tasks.list_tasks(), *tasks.list_named_tasks()]
-    return next((info for info in known if info.name == config.task), None)
+    task = tasks.named_task(config.task)
+    return task.title if task else config.task_labels
 
 
 def render_live_run(run: Run, status: Status) -> None:
@@ -285,8 +280,8 @@ def _render_prediction_box(run: Run, status: Status) -> None:
 
 def sentence_input(run: Run) -> str:
     """Return the text typed into the box Try it, which begins with a sentence like those of the run's task."""
-    info = _find_task(run.config)
-    return try_prompt.sentence_input(info.family if info else "", run.config.text or "")
+    task = tasks.named_task(run.config.task)
+    return try_prompt.sentence_input(task.family if task else "", run.config.text or "")
 
 
 def _select_snapshot(run: Run) -> tuple[int, int] | None:
