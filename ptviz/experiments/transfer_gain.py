@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -183,21 +183,26 @@ def _plan_grid(
                 from_source = [(run.id, run, len(starts[run.id]), starts[run.id]) for run in sources]
                 for id, run, m, start in (*from_scratch, *from_source):
                     key = id, target.name, setting.rows, setting.steps, seed
-                    config = _make_config(run, target, m, setting, seed)
+                    config = _make_config(
+                        backbone, run.config.training.dtype, run.config.device, target, m, setting, seed
+                    )
                     found.append(TransferRunJob(key, config, start, _run_fingerprint(stamps(id, target), run)))
     return found
 
 
-def _make_config(run: RunSummary, target: TargetTask, m: int, setting: TransferGainSettings, seed: int) -> RunConfig:
+@lru_cache(maxsize=1024)  # A page makes the same plan several times.
+def _make_config(
+    backbone: str, dtype: str, device: str | None, target: TargetTask, m: int, setting: TransferGainSettings, seed: int
+) -> RunConfig:
     """Return the config of a run: the same for every source of one length."""
     every = max(1, -(-setting.steps // _EVALUATIONS))
     training = TrainConfig(
         steps=setting.steps, seed=seed, evaluate_every=every, snapshot_every=setting.steps,
-        validation_rows=max(2, setting.rows), dtype=run.config.training.dtype,
+        validation_rows=max(2, setting.rows), dtype=dtype,
     )  # fmt: skip
     return RunConfig(
-        run.config.backbone, target.name, SOURCE_METHOD, source_hyperparameters(m), training,
-        text=target.text, label=target.label, table=target.table, device=run.config.device,
+        backbone, target.name, SOURCE_METHOD, source_hyperparameters(m), training,
+        text=target.text, label=target.label, table=target.table, device=device,
     )  # fmt: skip
 
 
