@@ -198,7 +198,7 @@ def comparability_notes(results: Sequence[BenchmarkResult]) -> list[str]:
         ),
     ):
         if len(values) > 1:
-            some = ", ".join(sorted(values)[:5])
+            some = ", ".join(sorted(values, key=lambda text: (int(text) if text.isdecimal() else 0, text))[:5])
             notes.append(f"{len(values)} {what} ({some}{', and others' if len(values) > 5 else ''}): {consequence}.")
     seeds = {result.run_result.method: 0 for result in results}
     for result in results:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -190,7 +191,8 @@ def select_winners(record: dict[str, Any]) -> None:
 
     Rates are compared on the (task, seed, steps) that all of them ran; runs that only confirm the winner are left out.
     Runs on the tuning seeds decide alone once their best rate lies inside the grid, or as many rates were tried as may
-    be; before that they count for nothing.
+    be; before that they count for nothing. A winner of theirs stays that of before if that one is within one standard
+    error of the best (the one-standard-error rule, Breiman et al., "Classification and Regression Trees", 1984).
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
@@ -210,8 +212,17 @@ def select_winners(record: dict[str, Any]) -> None:
         best = max(means, key=lambda lr: means[lr]) if means else next(iter(rates))
         # The recorded speed was measured on an idle machine; these runs may have shared theirs.
         before = record.get("winners", {}).get(backbone, {}).get(method, {})
+        if (old := before.get("lr")) in means and _is_within_noise(rates[old], rates[best]):
+            best = old
         winners[backbone][method] = before if before.get("lr") == best else {"lr": best}
     record["winners"] = winners
+
+
+def _is_within_noise(runs: Sequence[Mapping[str, Any]], best: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether tuning runs differ from those of the best rate by at most one standard error, pair by pair."""
+    scores = {_comparison_key(run): run["validation"] for run in runs if run["seed"] in TUNING_SEEDS}
+    pairs = [run["validation"] - scores[key] for run in best if (key := _comparison_key(run)) in scores]
+    return len(pairs) > 1 and statistics.mean(pairs) <= statistics.stdev(pairs) / math.sqrt(len(pairs))
 
 
 def _deciding_runs(rates: Mapping[float, list[dict[str, Any]]]) -> dict[float, list[dict[str, Any]]]:

@@ -136,6 +136,22 @@ def test_tuning_seeds_decide_once_their_winner_is_inside() -> None:
     assert chosen(*old, *inside, other)["lr"] == 0.05, "two rates lack a seed that the third has"
 
 
+def test_a_winner_within_one_standard_error_of_the_best_stays() -> None:
+    def tuned(noise: float) -> list[dict[str, Any]]:
+        scores = {0.05: (0.60, 0.60), 0.1: (0.69 + noise, 0.69 - noise), 0.2: (0.70, 0.70), 0.4: (0.6, 0.6)}
+        return [
+            run(rate, score, task="trec6", seed=100 + i)
+            for rate, both in scores.items()
+            for i, score in enumerate(both)
+        ]
+
+    assert chosen(*tuned(0.05), winners={"lr": 0.1})["lr"] == 0.1
+    assert chosen(*tuned(0.005), winners={"lr": 0.1})["lr"] == 0.2, "the difference is twice its standard error"
+    assert chosen(*tuned(0.05))["lr"] == 0.2, "nothing was chosen before"
+    old = [{**one, "seed": one["seed"] - 100} for one in tuned(0.05)]
+    assert chosen(*old, winners={"lr": 0.1})["lr"] == 0.2, "the rule is that of the tuning seeds"
+
+
 def test_tuning_extends_the_grid_and_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best rate, 0.35, is beyond the grid; what was recorded is not run again."""
     path, ran = tmp_path / "record.json", []
