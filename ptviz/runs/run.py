@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _BEST_PREFIX = "best/"
 _CACHED_RUNS = 2048
-"""Runs whose config stays in memory: a comparison reads hundreds whenever its page is drawn."""
+"""Runs whose config, status and environment stay in memory: a comparison reads hundreds whenever its page is drawn."""
 _MAX_JSON_BYTES, _MAX_EVENTS_BYTES = 4_000_000, 1_000_000_000
 """Largest size in bytes of config.json and the other small files, and of events.jsonl."""
 
@@ -200,14 +200,8 @@ class Run:
         Raises:
             StoreError: if the file is damaged, or a value has the wrong type or is out of its bounds.
         """
-        path = self.path / "environment.json"
-        if not path.exists():
-            return {}
-        data = read_small_file(path)
-        try:
-            return decode_environment(data)
-        except InvalidData as error:
-            raise StoreError(f"{path}: {error}; delete it, the run stays readable") from None
+        signature = file_signature(self.path / "environment.json")
+        return {**_parse_environment(self.path, signature)} if any(signature) else {}
 
     def annotations(self) -> Annotations:
         """Return the tags, notes and pin that people gave the run.
@@ -315,6 +309,17 @@ def _parse_config(folder: Path, signature: FileSignature) -> RunConfig:
         raise StoreError(f"{folder / 'config.json'}: {error}") from error
 
 
+@lru_cache(maxsize=_CACHED_RUNS)
+def _parse_environment(folder: Path, signature: FileSignature) -> dict[str, Any]:
+    """Return what environment.json says, which is read again only if it changed."""
+    path = folder / "environment.json"
+    data = read_small_file(path)
+    try:
+        return decode_environment(data)
+    except InvalidData as error:
+        raise StoreError(f"{path}: {error}; delete it, the run stays readable") from None
+
+
 def read_status(folder: Path) -> Status:
     """Return the actual status of the run in ``folder``: a run whose writer died is not running."""
     return actual_status(read_status_file(folder), folder)
@@ -326,10 +331,11 @@ def read_status_file(folder: Path) -> Status:
     Raises:
         StoreError: if the events cannot be read either.
     """
-    if not (folder / "status.json").exists():
+    signature = file_signature(folder / "status.json")
+    if not any(signature):
         return _status_from_events(folder, "status.json is missing")
     try:
-        status = Status.from_json(read_json(folder / "status.json"))
+        status = _parse_status(folder, signature)
     except ValueError as error:
         detail = str(error).removeprefix(str(folder / "status.json")).strip(": ")
         return _status_from_events(folder, f"status.json is damaged: {detail}")
@@ -337,6 +343,12 @@ def read_status_file(folder: Path) -> Status:
         with suppress(StoreError):
             return status.with_extension(read_config(folder))
     return status
+
+
+@lru_cache(maxsize=_CACHED_RUNS)
+def _parse_status(folder: Path, signature: FileSignature) -> Status:
+    """Return what status.json says, which is read again only if it changed."""
+    return Status.from_json(read_json(folder / "status.json"))
 
 
 def _status_from_events(folder: Path, damage: str) -> Status:

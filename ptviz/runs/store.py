@@ -224,8 +224,11 @@ class Store:
 
     def folder(self, id: str) -> Path:
         """Return where the run ``id`` is, or would be: in the store, else among the recorded runs."""
-        own, recorded = self.root / id, recorded_runs_folder() / id
-        return recorded if not own.is_dir() and recorded.is_dir() else own
+        own = self.root / id
+        if own.is_dir():
+            return own
+        recorded = recorded_runs_folder() / id
+        return recorded if recorded.is_dir() else own
 
     def _existing_folder(self, id: str) -> Path:
         if not isinstance(id, str) or not RUN_ID_PATTERN.fullmatch(id):
@@ -282,7 +285,8 @@ class Store:
             known = now, _make_summary(Run(path), read_status_file(path))
             self._summaries[path.name] = known
         # Whether a "running" run is still alive is checked on every call: a crash changes no file.
-        return replace(known[1], status=actual_status(known[1].status, path))
+        status = actual_status(known[1].status, path)
+        return known[1] if status is known[1].status else replace(known[1], status=status)
 
     def queued_runs(self) -> RunSummaries:
         """Return the runs in the queue in their turn: of one owner the oldest first, of several each in turn."""

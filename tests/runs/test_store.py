@@ -324,6 +324,24 @@ def test_listing_500_runs_reads_only_what_changed(
     assert {path.name for path in read} == {"run-007"}
 
 
+def test_status_and_environment_are_read_again_only_if_they_changed(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = store.create(config), []
+    (run.path / "environment.json").write_text('{"lr": 0.5}')
+    monkeypatch.setattr("ptviz.runs.run.read_small_file", lambda path: (read.append(path.name), path.read_bytes())[1])
+    for _ in range(3):
+        assert run.status().state == "stopped"
+        assert Run(run.path).environment()["lr"] == 0.5
+        run.environment()["lr"] = 7  # A reader's own copy.
+    assert sorted(read) == ["config.json", "environment.json", "status.json"]
+    (run.path / "environment.json").write_text('{"lr": 0.25}')
+    (run.path / "status.json").write_bytes(run.status().with_changes(state="failed").to_bytes())
+    assert (run.status().state, run.environment()["lr"]) == ("failed", 0.25)
+    (run.path / "status.json").unlink()
+    assert run.status().is_derived
+
+
 def test_a_missing_folder_is_an_empty_store(tmp_path: Path) -> None:
     assert Store(tmp_path / "nowhere").list() == []
 
