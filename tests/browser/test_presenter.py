@@ -75,3 +75,15 @@ def test_a_letter_in_a_field_is_text_and_a_page_without_figures_says_so(
     expect(bar).to_contain_text("This page has no figure yet.")
     page.keyboard.press("p")
     expect(bar).to_have_count(0)
+
+
+def test_the_tools_of_a_drawing_give_way(
+    server: AppServer, tab: Callable[..., Page], settled: Callable[[Page], Page]
+) -> None:
+    page = settled(tab(f"{server.address}/survey"))
+    tool = page.get_by_role("button", name="Download as SVG").first
+    expect(tool).to_be_visible()
+    page.keyboard.press("p")
+    expect(page.get_by_role("region", name="Presenter mode")).to_contain_text("Figure 1 of 3")
+    expect(tool).to_have_count(0)
+    expect(page.get_by_test_id("ptviz-drawing").first).to_be_visible()

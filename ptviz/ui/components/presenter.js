@@ -127,8 +127,9 @@ class Presenter {
       .${CSS.escape(name)} {
         visibility: visible; position: fixed !important; inset: 0 0 3.2rem 0; z-index: 1000; box-sizing: border-box;
         width: auto !important; max-width: none !important; padding: 0.8rem 1.2rem; background: var(--ptviz-background); overflow: auto;
+        --ptviz-tools: none; /* a drawing lies in a shadow root, which other rules do not reach */
       }
-      .${CSS.escape(name)} [class*=st-key-tools-], .${CSS.escape(name)} .ptviz-head button { display: none !important; }
+      .${CSS.escape(name)} [class*=st-key-tools-] { display: none !important; }
     `;
     window.ptvizStage = { name, scale: wide ? SCALE : 1 };
   }
