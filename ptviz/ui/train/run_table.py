@@ -189,7 +189,7 @@ def _column_config(summaries: list[RunSummary]) -> dict[str, Any]:
             type="tertiary", key="open-run", pinned=True, alignment="left", help="opens the run"
         ),
         "Parameters": number(format="localized", help="trainable parameters"),
-        "Method": st.column_config.TextColumn(width=190),
+        "Method": st.column_config.TextColumn(width=220),
         "Learning rate": number(format="%g"),
         "Started": st.column_config.DatetimeColumn(format="distance"),
         **_score_columns(summaries),
@@ -426,7 +426,7 @@ def render_run_groups(summaries: list[RunSummary]) -> None:
     ]  # fmt: skip
     st.dataframe(
         pd.DataFrame(table), hide_index=True, alt="Finished runs by method with mean test score and interval",
-        column_config={"Method": st.column_config.TextColumn(pinned=True, width=190),
+        column_config={"Method": st.column_config.TextColumn(pinned=True, width=220),
                        "Time (s)": st.column_config.NumberColumn(format="%.1f"),
                        "Parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
