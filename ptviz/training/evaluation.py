@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +18,7 @@ from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Batch, Prompt
 from ptviz.tasks import Example, SplitName, Task
-from ptviz.tasks.metrics import score_labels, score_texts
+from ptviz.tasks.metrics import Metric, score_each_text, score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
@@ -36,12 +38,14 @@ class EvaluationScores:
 
     ``probabilities`` are those of the classes, or of the choices (0 past an example's last one); for a text-to-text
     task they have no columns, and ``written`` holds the outputs. The loss of target texts is a mean over their tokens.
+    ``margin`` is what a mean of scores of written texts may differ by chance: one standard error, at least one example.
     """
 
     loss: float
     score: float
     probabilities: Float[Tensor, "N c"]
     written: tuple[str, ...] = ()
+    margin: float = 0.0
 
 
 @torch.no_grad()
@@ -99,7 +103,16 @@ def _evaluate_texts(method: PromptMethod | None, rows: EncodedExamples) -> Evalu
     written = write_texts(method, rows)
     references = [example.targets for example in rows.sources]
     score = score_texts(rows.task.scorer, written, references) if written else float("nan")
-    return EvaluationScores(mean_target_loss(method, rows), score, torch.zeros(len(rows), 0), tuple(written))
+    margin = _margin(rows.task.scorer, written, references)
+    return EvaluationScores(mean_target_loss(method, rows), score, torch.zeros(len(rows), 0), tuple(written), margin)
+
+
+def _margin(metric: Metric, written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    if not metric.is_row_mean or len(written) < 2:
+        return 0.0
+    scores = [one for one in score_each_text(metric, written, references) if one is not None]
+    # A little more, because a difference of one example is not exactly that in floating point.
+    return 1.001 * max(statistics.stdev(scores) / math.sqrt(len(scores)), 1 / len(scores))
 
 
 @torch.no_grad()

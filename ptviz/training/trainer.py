@@ -85,6 +85,7 @@ class TrainingProgress:
     best_accuracy: float = -1.0
     best_loss: float = math.inf
     best_step: int = 0
+    top_accuracy: float = -1.0
     stale: int = 0
     seconds: float = 0.0
     stepping: float = 0.0
@@ -239,7 +240,7 @@ class _TrainingLoop:
             progress.step, progress.stale = 0, 0
             if not stage.keeps_previous_best:
                 # Each stage has its own best prompt; the last stage's is the result.
-                progress.best_accuracy, progress.best_loss = -1.0, math.inf
+                progress.best_accuracy, progress.best_loss, progress.top_accuracy = -1.0, math.inf, -1.0
         rows = self.make_mixture(stage)
         found = self.source_prompts if index == 0 else {}
         prompts = [found[task.name] for task in self.sources if task.name in found]
@@ -326,12 +327,24 @@ class _TrainingLoop:
             Evaluated(index, step, one.loss, one.score, False, seconds, written)
             for one, written in zip(found, shown, strict=True)
         ])  # fmt: skip
-        if not (evaluated.accuracy, -evaluated.loss) > (progress.best_accuracy, -progress.best_loss):  # NaN is no best.
+        margin = math.hypot(*(one.margin for one in found)) / len(found)
+        if not self.is_better(evaluated, margin):
             progress.stale += 1
             return evaluated
         progress.best_accuracy, progress.best_loss, progress.best_step = evaluated.accuracy, evaluated.loss, step
         progress.stale, self.best_state = 0, clone_state(self.method.state_dict())
         return mark_best(evaluated)
+
+    def is_better(self, evaluated: Evaluated, margin: float) -> bool:
+        """Return whether this is the best prompt so far: the one of the lowest loss within ``margin`` of the top score.
+
+        Without a margin that is the one of the highest score, and of equal ones that of the lower loss. NaN is no best.
+        """
+        progress = self.progress
+        progress.top_accuracy = max(progress.top_accuracy, progress.best_accuracy, evaluated.accuracy)
+        lowest = progress.top_accuracy - margin
+        lower_loss = evaluated.loss < progress.best_loss or progress.best_accuracy < lowest
+        return evaluated.accuracy >= lowest and lower_loss
 
     def should_stop_early(self) -> bool:
         return 0 < self.config.patience <= self.progress.stale

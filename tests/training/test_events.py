@@ -229,6 +229,23 @@ def test_equal_accuracies_are_ranked_by_loss() -> None:
         best = (event.accuracy, event.loss) if better else best
 
 
+def test_within_the_margin_of_the_top_score_the_loss_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The top score stays the measure: the last one is within the margin of the chosen one only.
+    script = iter([(0.5, 1.0), (0.9, 0.8), (0.87, 0.3), (0.92, 0.4), (0.84, 0.1), (0.87, 0.2), (0.83, 0.1)])
+
+    def measured(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
+        scores = evaluate(method, rows)
+        if method is None or len(rows) != len(TASK.validation):
+            return scores
+        score, loss = next(script)
+        return replace(scores, score=score, loss=loss, margin=0.06)
+
+    monkeypatch.setattr(trainer, "evaluate", measured)
+    events = list(run(config=replace(SHORT, evaluate_every=1)))
+    assert [e.best for e in events if isinstance(e, Evaluated)] == [True, True, True, False, False, True, False]
+    assert (events[-1].best_step, events[-1].validation) == (5, 0.87)
+
+
 def test_patience_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.1, 0.5, 0.5, 0.4, 0.9])
     events = list(run(config=replace(SHORT, steps=100, evaluate_every=1, patience=2)))

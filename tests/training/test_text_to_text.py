@@ -15,7 +15,7 @@ from ptviz.backbones import BackboneError
 from ptviz.methods import REGISTRY
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task, TaskError
-from ptviz.training import train
+from ptviz.training import evaluation, train
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, measure_baselines, predict, write_texts
@@ -111,6 +111,16 @@ def test_texts_written_together_are_those_written_alone() -> None:
     alone = [write_texts(method, EncodedExamples(backbone, task, [one], method.slots, 64))[0] for one in some]
     assert together == alone
     assert answer_examples(method, backbone, task, some) == together
+
+
+def test_a_score_of_written_texts_has_a_margin_and_one_of_classes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, task = backbone_of("llama"), text_task()
+    rows = EncodedExamples(backbone, task, task.validation, 0, 64)
+    right = [row.targets[0] for row in task.validation]
+    for wrong, margin in ((0, 1 / 16), (1, 1 / 16), (8, (0.5**2 / 15) ** 0.5)):
+        monkeypatch.setattr(evaluation, "write_texts", lambda *_, wrong=wrong: ["no"] * wrong + right[wrong:])
+        assert evaluate(None, rows).margin == pytest.approx(margin, rel=0.01)
+    assert evaluate(None, EncodedExamples(backbone, TASK, TASK.validation, 0, 64)).margin == 0
 
 
 def test_baselines_are_measured_by_the_task_s_metric() -> None:
