@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from ptviz import methods
 from ptviz.experiments import transfer_results
 from ptviz.runs import RunConfig, Store
-from ptviz.runs import store as run_store
 
 pytestmark = pytest.mark.usefixtures("gallery")
 Page = Callable[..., AppTest]
@@ -40,7 +39,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[
         ("compare/sweep.py", methods, "build_method", 0),
         ("compare/transfer.py", transfer_results, "file_digest", 600),  # One for every pair, 2,500, before.
         ("learn/teaching.py", Store, "_read_summary", MANY_RUNS),
-        ("look/embeddings.py", run_store, "read_status_file", MANY_RUNS),
+        ("look/embeddings.py", Store, "_read_summary", MANY_RUNS),
     ],
 )
 def test_a_second_view_computes_little_again(
