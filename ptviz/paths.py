@@ -31,6 +31,11 @@ def gallery_dir() -> Path:
     return _packaged_gallery()
 
 
+def sample_checkpoints_dir() -> Path:
+    """Return the folder of the gallery's checkpoints."""
+    return gallery_dir() / "checkpoints"
+
+
 @cache  # A page asks for it thousands of times.
 def _packaged_gallery() -> Path:
     package = Path(__file__).resolve().parent

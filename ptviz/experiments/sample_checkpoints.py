@@ -26,14 +26,10 @@ SAMPLES: Mapping[str, str] = {
 """The files by name, with what the page calls them."""
 
 
-def samples_dir() -> Path:
-    """Return the folder of the sample checkpoints."""
-    return paths.gallery_dir() / "checkpoints"
-
-
 def list_samples() -> dict[str, Path]:
     """Return the sample checkpoints of the gallery that exist, by what the page calls them."""
-    return {label: samples_dir() / name for name, label in SAMPLES.items() if (samples_dir() / name).exists()}
+    folder = paths.sample_checkpoints_dir()
+    return {label: folder / name for name, label in SAMPLES.items() if (folder / name).exists()}
 
 
 def write_samples(folder: Path, prompt_run: Run, prefix_run: Run) -> list[str]:

@@ -11,7 +11,6 @@ from ptviz import paths
 from ptviz.atomic_files import write_file
 from ptviz.classroom.rules import MAX_UPLOAD_MB, MAX_UPLOADS_MB
 from ptviz.classroom.visitor_store import uploads_folder
-from ptviz.experiments.sample_checkpoints import samples_dir
 from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, is_table_name, table_stem
 from ptviz.ui.classroom import current_visitor
 
@@ -73,7 +72,7 @@ def resolve_link(text: str) -> str:
 
 
 def _linked_folders() -> dict[str, Path]:
-    return {UPLOAD_PREFIX: upload_dir(), RECORDED_PREFIX: samples_dir()}
+    return {UPLOAD_PREFIX: upload_dir(), RECORDED_PREFIX: paths.sample_checkpoints_dir()}
 
 
 def safe_name(name: str) -> str:
