@@ -194,7 +194,7 @@ class Store:
         """
 
     def check_new_saved_prompt(self) -> None:
-        """Check that whoever has this store may save one more prompt; the store of a visitor has a limit.
+        """Check that the user of this store may save one more prompt; the store of a visitor has a limit.
 
         Raises:
             StoreError: if not, with what can be done.

@@ -36,8 +36,8 @@ def load_libraries() -> None:
             return
         for name in _MODULES:
             importlib.import_module(name)
-        # Streamlit collects garbage after every run of a page or fragment. Over the half million objects that torch
-        # and transformers bring, that takes a quarter of a second each time; frozen, they are not looked at again.
+        # A full collection looks at the half million objects that torch and transformers bring, which takes a quarter
+        # of a second each time; frozen, they are not looked at again.
         gc.collect()
         gc.freeze()
         _LOADED.set()

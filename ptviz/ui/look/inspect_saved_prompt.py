@@ -14,6 +14,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt, delete_saved_pro
 from ptviz.training.config import TrainConfig
 from ptviz.ui.backend import get_store
 from ptviz.ui.components import forms, linked_selection
+from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box
 from ptviz.ui.look import attention, decompositions, inspect_run, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
@@ -104,20 +105,10 @@ def render_origin(saved: SavedPrompt) -> None:
     with st.expander("Where this prompt came from"):
         st.dataframe(rows, hide_index=True)
         if st.button("Delete this prompt", icon=":material/delete:", key="delete-prompt"):
-            _delete_dialog(saved)
-
-
-@st.dialog("Delete permanently?", icon=":material/delete:")
-def _delete_dialog(saved: SavedPrompt) -> None:
-    st.markdown("This deletes the saved prompt. Runs that began from it have a copy of their own. It cannot be undone.")
-    st.text(saved.title)
-    with st.container(horizontal=True):
-        deleted = st.button(
-            "Delete", icon=":material/delete:", key="delete-prompt-really", on_click=_delete, args=(saved,)
-        )
-        # The filled button is the one that does no harm.
-        if st.button("Cancel", type="primary", key="delete-prompt-not") or deleted:
-            st.rerun()
+            text = (
+                "This deletes the saved prompt. Runs that began from it have a copy of their own. It cannot be undone."
+            )
+            confirm_deletion(text, [saved.title], "delete-prompt", lambda: _delete(saved))
 
 
 def _delete(saved: SavedPrompt) -> None:

@@ -18,6 +18,7 @@ from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.classroom import is_teacher, refresh_seconds
 from ptviz.ui.components.csv_download import csv_download
+from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import (
     STATE_BADGES,
@@ -241,7 +242,7 @@ def render_run_actions(picked: list[RunSummary]) -> None:
             _share_button(own)
         count = f"{len(own)} runs" if len(own) > 1 else "run"
         if st.button(f"Delete {count}", icon=":material/delete:", key="delete"):
-            _delete_dialog(own)
+            _ask_to_delete(own)
 
 
 def _edit_form(summary: RunSummary) -> None:
@@ -305,25 +306,13 @@ def _annotate_button(
         run_and_rerun(change)
 
 
-@st.dialog("Delete permanently?", icon=":material/delete:")
-def _delete_dialog(picked: list[RunSummary]) -> None:
+def _ask_to_delete(picked: list[RunSummary]) -> None:
     what = "this run: its" if len(picked) == 1 else f"these {len(picked)} runs: their"
-    st.markdown(f"This deletes {what} curves, snapshots and prompts. It cannot be undone.")
-    for summary in picked[:10]:
-        st.text(f"• {shorten_text(summary.name)}")
+    lines = [f"• {shorten_text(summary.name)}" for summary in picked[:10]]
     if len(picked) > 10:
-        st.text(f"and {len(picked) - 10} more")
-    with st.container(horizontal=True):
-        deleted = st.button(
-            "Delete",
-            icon=":material/delete:",
-            key="delete-really",
-            on_click=_delete_runs,
-            args=([summary.id for summary in picked],),
-        )
-        # The filled button is the one that does no harm.
-        if st.button("Cancel", type="primary", key="delete-not") or deleted:
-            st.rerun()
+        lines.append(f"and {len(picked) - 10} more")
+    text = f"This deletes {what} curves, snapshots and prompts. It cannot be undone."
+    confirm_deletion(text, lines, "delete", lambda: _delete_runs([summary.id for summary in picked]))
 
 
 def _delete_runs(ids: list[str]) -> None:
