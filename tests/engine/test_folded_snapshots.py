@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,7 +75,8 @@ def test_older_snapshots_hold_the_prompt_alone(
         state = run.snapshot(info.stage, info.step, folded=True)
         shown = restore_method(build_method(method, spec, run.config.hyperparameters), state).tensors()
         assert list(shown) == list(merged.tensors())
-        assert all(torch.equal(shown[name].tensor, part.tensor) for name, part in merged.tensors().items())
+        for tensor_name, part in merged.tensors().items():
+            torch.testing.assert_close(shown[tensor_name].tensor, part.tensor)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,14 +90,16 @@ def test_what_reads_a_run_reads_its_folded_snapshots(
     loaded = [load_run_prompt(one, cache, old.stage, old.step) for one in (whole, run)]
     texts = ["who wrote this", "where is it"]
     answers = [predict(one.method, one.backbone, one.task, texts, 64) for one in loaded]
-    assert torch.equal(answers[0], answers[1])
+    torch.testing.assert_close(answers[0], answers[1])
 
     histories = load_tensor_histories(run, stage=old.stage, step=old.step)
     expected = load_tensor_histories(whole, stage=old.stage, step=old.step)
     name = next(iter(expected))
     assert list(histories) == [name], "the prompt as used, under the method's own symbol"
     assert histories[name].steps == expected[name].steps
-    assert all((a == b).all() for a, b in zip(histories[name].values, expected[name].values, strict=True))
+    # Equal up to rounding: which kernel multiplies depends on where a processor finds the matrix in memory.
+    for found, right in zip(histories[name].values, expected[name].values, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
     assert "W_1" not in histories
     newest = run.snapshots()[-1]
     assert len(load_tensor_histories(run, stage=newest.stage, step=newest.step)) == len(expected)

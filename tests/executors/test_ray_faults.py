@@ -26,25 +26,27 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="memory limits of nodes: un-skip with a way of this system"),
 ]
-GOOD, SHORT_OF_MEMORY, OLD, BARE = 1, 2, 3, 4
-"""Processors of each node, and of a run that only that node or a larger one can train."""
+GOOD = ClusterResources(cpus=1.5, retries=1)
+"""What a run asks for that only the node without a fault has; one thread, as a local run of this suite."""
+FAULTY = ClusterResources(cpus=1, gpus=1, retries=1)
+"""What a run asks for that only the node of ``add_node`` has; the device is counted only, there is none."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Yield a cluster whose disks count as full, so that a full object store cannot be spilled."""
     with loopback_cluster(tmp_path_factory.mktemp("nodes"), RAY_local_fs_capacity_threshold="0.0") as own:
-        start_node(own, **NODE)
+        start_node(own, **NODE | {"num_cpus": 2})
         yield own
 
 
 @pytest.fixture
 def add_node(cluster: Any) -> Iterator[Callable[..., None]]:
-    """Add a node with more processors than the others and an environment of its own; remove it at the end."""
+    """Add a node for ``FAULTY`` with an environment of its own; remove it at the end."""
     added = []
 
-    def add(cpus: int, **environment: str) -> None:
-        added.append(start_node(cluster, **NODE | {"num_cpus": cpus}, env_vars=environment))
+    def add(**environment: str) -> None:
+        added.append(start_node(cluster, **NODE, num_gpus=1, env_vars=environment))
 
     yield add
     for node in added:
@@ -53,9 +55,8 @@ def add_node(cluster: Any) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def train(executor: RayExecutor, small: RunConfig) -> Callable[..., Run]:
-    def submit(cpus: int = 1, **changes: Any) -> Run:
-        wanted = RayExecutor(executor.store, resources=ClusterResources(cpus=cpus, retries=1))
-        return wanted.submit(replace(small, **changes))
+    def submit(resources: ClusterResources, **changes: Any) -> Run:
+        return RayExecutor(executor.store, resources=resources).submit(replace(small, **changes))
 
     return submit
 
@@ -82,19 +83,19 @@ def others_are_trained(other: Run, small: RunConfig, folder: Path) -> None:
 
 
 def test_a_node_that_is_short_of_memory(add_node, train, small, tmp_path):
-    add_node(SHORT_OF_MEMORY, RAY_memory_usage_threshold="0.001", RAY_memory_monitor_refresh_ms="50")
-    other, run = train(GOOD), train(SHORT_OF_MEMORY)
+    add_node(RAY_memory_usage_threshold="0.001", RAY_memory_monitor_refresh_ms="50")
+    other, run = train(GOOD), train(FAULTY)
     assert failed(run).startswith("out of memory on its node")
     others_are_trained(other, small, tmp_path)
 
 
 def test_a_node_with_another_ptviz(add_node, train, small, executor, tmp_path):
-    add_node(OLD, PYTHONPATH=started_with(tmp_path, "import ptviz; ptviz.__version__ = '0.0.1'\n"))
-    other, run = train(GOOD), train(OLD)
+    add_node(PYTHONPATH=started_with(tmp_path, "import ptviz; ptviz.__version__ = '0.0.1'\n"))
+    other, run = train(GOOD), train(FAULTY)
     assert "has ptviz 0.0.1, the machine of the store has" in failed(run)
     others_are_trained(other, small, tmp_path)
     runs = transfer.finished_runs(executor.store)
-    measure = ClusterTransfer(RayExecutor(executor.store, resources=ClusterResources(cpus=OLD))).measure
+    measure = ClusterTransfer(RayExecutor(executor.store, resources=FAULTY)).measure
     scores = list(transfer.measure_missing(executor.store, runs, transfer.target_tasks(runs), 5, measure=measure))
     assert scores
     assert all("has ptviz 0.0.1" in one.reason for one in scores)
@@ -106,8 +107,8 @@ def test_a_node_without_ptviz(add_node, train, small, tmp_path):
         "        if name == 'ptviz': raise ModuleNotFoundError(\"No module named 'ptviz'\", name=name)\n"
         "sys.meta_path.insert(0, Missing())\n"
     )
-    add_node(BARE, PYTHONPATH=started_with(tmp_path, lines))
-    other, run = train(GOOD), train(BARE)
+    add_node(PYTHONPATH=started_with(tmp_path, lines))
+    other, run = train(GOOD), train(FAULTY)
     reason = failed(run)
     assert reason.startswith("its node lacks a package: ModuleNotFoundError: No module named 'ptviz'. Install"), reason
     others_are_trained(other, small, tmp_path)
