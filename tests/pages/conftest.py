@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from ptviz.analysis import projection
@@ -23,6 +25,9 @@ from ptviz.worker.handlers import HandlerContext, answer_request
 from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import projection_folder
 from tests.app_server import HANGS_SECONDS
+
+# Every test app reads the metadata of all installed packages, .2 s each; they stay the same.
+manifest_scanner.scan_component_manifests = cached(manifest_scanner.scan_component_manifests)
 
 INDEX = Path(__file__).parents[2] / "pages" / "index.py"
 HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[no] $x^2$ [link](javascript:alert(1)) `code`"
