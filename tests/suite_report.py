@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -39,6 +40,8 @@ class SuiteReport:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Look for what was left behind, once every process of the tests themselves has ended."""
+        if test_apps := sys.modules.get("streamlit.testing.v1.app_test"):
+            test_apps.TMP_DIR.cleanup()  # Else it lies there until this process ends.
         self.left = [*end_leftover_processes(self.folder), *map(str, leftover_files(self.folder))]
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.left and session.exitstatus == pytest.ExitCode.OK:
