@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from hypothesis import strategies as st
 
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.runs.saved_prompts import save_prompt
 from ptviz.training import TrainConfig
 from ptviz.training.events import (
@@ -45,7 +45,7 @@ def make_run(store: Store, name: str = "a run", made: int = 8, **changes: Any) -
     settings: dict[str, Any] = {"backbone": "tiny-encoder", "task": "trec6", "hyperparameters": {"m": 2}, **changes}
     run = store.create(RunConfig(name=name, training=training, **settings))
     state = {"P": torch.linspace(-1, 1, 64).reshape(2, 32)}
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.axes = {"P": ("m", "d")}
         writer.begin(None)
         writer.write_environment({"ptviz": "0", "torch": "2", "lr": 0.1, "trained": 64, "stored": 64, "memory": None})

@@ -34,7 +34,7 @@ SHARED_BY_METHODS = {
     "key_value_dropout",
     "key_value_init",
     "prefix_sites",
-    "source_prompts",
+    "source_prompt",
     "static_prompt",
 }
 
@@ -100,7 +100,9 @@ def test_only_the_executor_on_ray_imports_ray() -> None:
 def test_what_is_imported_is_required() -> None:
     """Nothing is used by luck: what the code imports stands in pyproject, not only under something that does."""
     required = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    peft = tuple(f"ptviz/experiments/{name}.py" for name in ("benchmark_sides", "references", "sample_checkpoints"))
+    peft = tuple(
+        f"ptviz/experiments/{name}.py" for name in ("benchmark_sides", "lora_and_full_tuning", "sample_checkpoints")
+    )
     optional = {"peft": peft, "ray": ("ptviz/executors/ray",)}
     optional |= dict.fromkeys(("tensorboard", "trackio"), ("ptviz/runs/trackers.py",))
     owners = packages_distributions()

@@ -2,7 +2,7 @@
 
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import attention, inspect_saved_prompt
-from ptviz.ui.look.inspect_run import render_inspect_page
+from ptviz.ui.look.inspect_page import render_inspect_page
 
 render_inspect_page(
     "Attention", attention.LESSON, attention.render_run_attention, still=inspect_saved_prompt.render_saved_attention

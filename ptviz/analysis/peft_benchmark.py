@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ptviz.analysis.comparison import RunResult, summarise_methods, table_rows
-from ptviz.checkpoints.benchmark_files import MAX_FILE_BYTES
+from ptviz.analysis.peft_benchmark_files import MAX_FILE_BYTES
 from ptviz.checkpoints.limits import parse_json_object
 from ptviz.methods import list_methods
 from ptviz.safe_text import safe_text

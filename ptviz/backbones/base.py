@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ptviz.backbone_shape import BackboneShape
-from ptviz.backbones.attention import AttentionCallback, PrefixOfSites
 from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import describe_families
 from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
 from ptviz.backbones.label_tokens import find_common_tokens
 from ptviz.backbones.patched_attention import select_attention
+from ptviz.backbones.prompt_attention import AttentionCallback, PrefixOfSites
 from ptviz.prompt import NO_TARGET, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 
-NO_WRITER = "an encoder: it reads texts and writes none; choose a decoder or an encoder-decoder"
+NO_WRITER = "an encoder: it reads texts and generates none; choose a decoder or an encoder-decoder"
 """Why a backbone cannot write."""
 
 
@@ -137,7 +137,7 @@ class Backbone(nn.Module, ABC):
         gathered: dict[int, tuple[Tensor, Tensor]] = {}
         tokens = torch.tensor([list(ids)], device=self.device)
         both = {"decoder_input_ids": tokens} if self.family == "encoder-decoder" else {}
-        self.model(input_ids=tokens, collect=gathered, **both)
+        self.model(input_ids=tokens, collect_kv=gathered, **both)
         return torch.stack([torch.stack(own)[:, 0] for _, own in sorted(gathered.items())]).float()
 
     @torch.no_grad()
@@ -160,7 +160,7 @@ class Backbone(nn.Module, ABC):
         """Return the read-out over the whole vocabulary, which target texts are scored with.
 
         Raises:
-            BackboneError: if the backbone is an encoder, which writes no text.
+            BackboneError: if the backbone is an encoder, which generates no text.
         """
         raise BackboneError(f"{self.name} is {NO_WRITER}")
 
@@ -180,7 +180,7 @@ class Backbone(nn.Module, ABC):
         The latter are (layer, B, d) at the first target token, or with ``every`` (layer, B, U, d).
 
         Raises:
-            BackboneError: if the backbone is an encoder, which writes no text.
+            BackboneError: if the backbone is an encoder, which generates no text.
         """
         raise BackboneError(f"{self.name} is {NO_WRITER}")
 
@@ -191,7 +191,7 @@ class Backbone(nn.Module, ABC):
         readout: Readout,
         *,
         hidden: bool = False,
-        visit: AttentionCallback | None = None,
+        on_attention: AttentionCallback | None = None,
     ) -> Output:
         """Score every label, or every target token of a batch with targets, with a prompt.
 
@@ -199,7 +199,9 @@ class Backbone(nn.Module, ABC):
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
         """
         x, mask = self.shift_and_mask(batch, prompt)
-        keywords: dict[str, Any] = {"output_hidden_states": hidden, **({"visit": visit} if visit else {})}
+        keywords: dict[str, Any] = {"output_hidden_states": hidden}
+        if on_attention is not None:
+            keywords["on_attention"] = on_attention
         if batch.targets is not None:
             places, states = self.compute_target_states(batch, x, mask, prompt, batch.targets, **keywords)
             return _score_targets(places, states, batch.targets, readout)
@@ -224,7 +226,7 @@ class Backbone(nn.Module, ABC):
 
         With dropout nothing is: each row has masks of its own.
         """
-        return not self.model.training and not keywords.get("output_hidden_states") and "visit" not in keywords
+        return not self.model.training and not keywords.get("output_hidden_states") and "on_attention" not in keywords
 
     def shift_and_mask(self, batch: Batch, prompt: Prompt) -> tuple[Float[Tensor, "B T d"], Bool[Tensor, "B T"]]:
         """Return the input embeddings with the prompt's shift, and the mask without its pruned tokens.
@@ -322,7 +324,7 @@ def find_attention_sites(name: str, model: PreTrainedModel, pad_id: int = 0) -> 
     found: dict[nn.Module, torch.Size] = {}
     ids = torch.tensor([[pad_id, pad_id]], device=model.device)
     decoder = {"decoder_input_ids": ids[:, :1]} if model.config.is_encoder_decoder else {}
-    model(input_ids=ids, survey=found, **decoder)
+    model(input_ids=ids, list_sites=found, **decoder)
     if not found:
         raise BackboneError(
             f"{name}: {type(model).__name__} does not route its attention through transformers' "

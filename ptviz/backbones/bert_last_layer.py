@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ptviz.backbones.attention import attend
+from ptviz.backbones.prompt_attention import attend
 
 SUPPORTED_FAMILIES = ("bert",)
 """Families whose layers have this structure."""

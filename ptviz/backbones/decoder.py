@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptviz.backbones.attention import join_key_values
 from ptviz.backbones.base import (
     Backbone,
     Readout,
@@ -19,6 +18,7 @@ from ptviz.backbones.base import (
 )
 from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.backbones.packed_decoder import can_pack, run_packed
+from ptviz.backbones.prompt_attention import join_key_values
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 
 
@@ -148,7 +148,8 @@ class DecoderBackbone(Backbone):
         trunk = self.model.base_model
         if m:
             positions = torch.arange(past, past + m, device=x.device)[None]
-            trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv_kwargs(prompt))
+            positioned = {"inputs_embeds": front, "position_ids": positions}
+            trunk(**positioned, use_cache=False, collect_kv=gathered, **kv_kwargs(prompt))
         prefix: Any = gathered
         if own_prefix := kv_kwargs(prompt):
             prefix = join_key_values(own_prefix["prompt_kv"], gathered) if m else own_prefix["prompt_kv"]

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.backbones.attention import AttentionCallback
 from ptviz.backbones.base import Backbone, Readout
 from ptviz.backbones.errors import BackboneError
+from ptviz.backbones.prompt_attention import AttentionCallback
 from ptviz.prompt import Batch, Prompt
 
 _FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm", "decoder.layer_norm")
@@ -50,21 +50,23 @@ def logit_lens(
 
 
 def target_logit_lens(
-    backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, visit: AttentionCallback | None = None
+    backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, on_attention: AttentionCallback | None = None
 ) -> Iterator[Float[Tensor, "U V"]]:
     """Return, layer by layer, the logits at the positions that predict the target tokens of one row.
 
-    From the input to the last layer, all from one forward pass, whose attention ``visit`` gets. Those of the last layer
-    are the backbone's own.
+    From the input to the last layer, all from one forward pass, whose attention weights ``on_attention`` gets. Those
+    of the last layer are the backbone's own.
 
     Raises:
-        BackboneError: if the backbone is an encoder, which writes no text, or the prompt does not fit.
+        BackboneError: if the backbone is an encoder, which generates no text, or the prompt does not fit.
         ValueError: if the batch has not one row with targets.
     """
     if len(batch) != 1 or batch.targets is None:
         raise ValueError(f"expected one row with targets; got {len(batch)} rows, targets {batch.targets is not None}")
     x, mask = backbone.shift_and_mask(batch, prompt)
-    keywords: dict[str, Any] = {"output_hidden_states": True, **({"visit": visit} if visit else {})}
+    keywords: dict[str, Any] = {"output_hidden_states": True}
+    if on_attention is not None:
+        keywords["on_attention"] = on_attention
     _, states = backbone.compute_target_states(batch, x, mask, prompt, batch.targets, every=True, **keywords)
     assert states is not None
     # Layer by layer: the logits of all layers at once would take much memory.

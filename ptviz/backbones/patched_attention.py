@@ -1,4 +1,4 @@
-"""BLOOM, MPT and Falcon: transformers writes their attention out in the model, so the model gets the door first.
+"""BLOOM, MPT and Falcon: transformers writes their attention out in the model, so it is exchanged there.
 
 Their models neither select an attention function nor hand keywords on to it. ``select_attention`` exchanges the classes
 of one model's modules: the attention modules call ``attend`` with their own queries, keys and values, and the model's
@@ -20,9 +20,9 @@ from transformers.models.bloom.modeling_bloom import BloomAttention, _get_alibi_
 from transformers.models.falcon.modeling_falcon import FalconAttention, apply_rotary_pos_emb
 from transformers.models.mpt.modeling_mpt import MptAttention, build_mpt_alibi_tensor
 
-from ptviz.backbones.attention import ATTENTION_NAME, attend
+from ptviz.backbones.prompt_attention import ATTENTION_NAME, attend
 
-ATTEND_KEYWORDS = ("prompt_kv", "collect", "survey", "visit")
+ATTEND_KEYWORDS = ("prompt_kv", "collect_kv", "list_sites", "on_attention")
 """Keywords of a model's call that are for ``attend``."""
 
 _call: ContextVar[dict[str, Any]] = ContextVar("keywords of the call in progress")

@@ -1,1 +1,1 @@
-"""A classroom: many visitors of one app, each with runs of her own, limits set by the teacher, and one worker."""
+"""A classroom: many visitors of one app, each with their own runs, limits set by the teacher, and one worker."""

@@ -38,7 +38,7 @@ class Visitor:
 
     @property
     def label(self) -> str:
-        """Return the short name by which teacher and visitor can talk about her."""
+        """Return the short name by which teacher and visitor can talk about this visitor."""
         return "teacher" if self.is_teacher else f"visitor {self.id[:4]}"
 
 

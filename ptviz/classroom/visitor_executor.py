@@ -1,4 +1,4 @@
-"""A visitor's executor: it trains what the rules of the classroom allow, and changes no run but her own."""
+"""A visitor's executor: it trains what the rules of the classroom allow, and changes no run but their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class VisitorExecutor(LocalExecutor):
-    """The executor of this machine as one visitor may use it; ``uploads`` is the folder of her files."""
+    """The executor of this machine as one visitor may use it; ``uploads`` is the folder of their uploads."""
 
     store: VisitorStore
 

@@ -1,4 +1,4 @@
-"""A visitor's view of the store: the recorded runs, those the teacher has shared, and her own."""
+"""A visitor's view of the store: the recorded runs, those the teacher has shared, and their own."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def attach(
     """
     from ptviz.cli.sweep import run_label
     from ptviz.executors.choose import make_executor
-    from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.planned_runs import PlannedRun
 
     console = progress_console()
     with quiet_libraries(), as_usage_error(OSError), console.status("looking for the cluster"):

@@ -44,7 +44,7 @@ def bench(
     m: Annotated[list[int] | None, typer.Option("--m", min=1, max=200, help="Prompt tokens. Repeatable.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16 (frozen weights). Repeatable.")] = None,
     work: Annotated[
-        list[str] | None, typer.Option(help="label (a step), text (a step on texts to write), generate. Repeatable.")
+        list[str] | None, typer.Option(help="label (a step), text (a step on target texts), generate. Repeatable.")
     ] = None,
     rows: Annotated[int, typer.Option(min=16, help="Examples that pass through both.")] = 512,
     passes: Annotated[int, typer.Option(min=1, help="How often; each batch counts with its median.")] = 3,

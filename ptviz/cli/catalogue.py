@@ -102,10 +102,10 @@ def tasks(as_json: JsonOption = False) -> None:
 
     A CSV, TSV, JSON or Parquet file and `hub:ID` can be used as a task, too.
     """
-    from ptviz.tasks import list_named_tasks, list_tasks
+    from ptviz.tasks import list_benchmark_tasks, list_tasks
 
     columns = ("name", "title", "family", "kind", "metric", "classes", "rows")
-    _print_infos("task", list_tasks(), columns, as_json, from_hub=list_named_tasks())
+    _print_infos("task", list_tasks(), columns, as_json, from_hub=list_benchmark_tasks())
 
 
 def backbones(as_json: JsonOption = False) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from ptviz.analysis.comparison import MethodSummary, RunResult
     from ptviz.analysis.ensemble import EnsembleScores
-    from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.planned_runs import PlannedRun
     from ptviz.experiments.reference_record import Kind
     from ptviz.runs import RunConfig
     from ptviz.tasks.metrics import Metric
@@ -83,9 +83,10 @@ def compare(
     continues them.
     """
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
-    from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
     from ptviz.experiments.ensemble import score_methods
+    from ptviz.experiments.planned_runs import find_runs, start_runs
     from ptviz.experiments.reference_record import parse_kinds
+    from ptviz.experiments.run_results import load_results, with_row_scores
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
@@ -128,8 +129,8 @@ def compare(
 
 def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
     """Return the results of the references, on the seeds of the comparison; missing ones are trained here."""
+    from ptviz.experiments.lora_and_full_tuning import get_reference
     from ptviz.experiments.reference_record import ReferenceRecord, summarise
-    from ptviz.experiments.references import get_reference
 
     with quiet_libraries(), as_usage_error(OSError):
         record = ReferenceRecord()

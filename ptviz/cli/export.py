@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.atomic_files import atomic_export, atomic_file
+from ptviz.atomic_files import atomic_export
 from ptviz.cli.inspect import PATH_HELP, print_warnings_and_uses, resolve_checkpoint
 from ptviz.cli.output import (
     JsonOption,
@@ -21,24 +19,13 @@ from ptviz.cli.output import (
     quiet_libraries,
 )
 from ptviz.cli.runs import RunId
-from ptviz.engine.load_method import load_method, load_run_backbone
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ptviz.backbones import Backbone
-    from ptviz.checkpoints.writers.peft import MultitaskFactors
-    from ptviz.methods import PromptMethod
-    from ptviz.prompt import Prompt
     from ptviz.runs import Run
 
 FORMATS = (
     "npz", "safetensors", "peft", "prompt-embeds", "bundle", "tensorboard-projector", "tensorboard", "trackio",
 )  # fmt: skip
-LAYOUT_FILE = "layout.json"
-"""File in the folder of an exported adapter: the text layout of the run, and how its answers are read."""
-PROJECTOR_WORDS = 2000
-"""Frequent words of the vocabulary that are exported to the projector with the prompt tokens."""
 
 
 def export(
@@ -94,15 +81,18 @@ def _write_export(run: Run, to: str, path: Path | None, text: str | None, projec
         return _export_bundle(run, _output_file(path, f"{id}.zip"))
     if to in ("tensorboard", "trackio"):
         return _export_to_tracker(run, to, path or Path(f"{id}-tensorboard"), project)
+    from ptviz.engine.load_method import load_method, load_run_backbone
+    from ptviz.engine.prompt_export import export_arrays, export_peft, export_projector, export_prompt_embeds
+
     backbone = load_run_backbone(run)
     method = load_method(run, backbone)
     if to == "peft":
-        return _export_peft(run, backbone, method, path or Path(f"{id}-peft"))
+        return export_peft(run, backbone, method, path or Path(f"{id}-peft"))
     if to == "prompt-embeds":
-        return _export_prompt_embeds(run, backbone, method, text or "", _output_file(path, f"{id}.pt"))
+        return export_prompt_embeds(run, backbone, method, text or "", _output_file(path, f"{id}.pt"))
     if to == "tensorboard-projector":
-        return _export_projector(backbone, method, path or Path(f"{id}-projector"))
-    return _export_arrays(method, to, _output_file(path, f"{id}.{to}"))
+        return export_projector(backbone, method, path or Path(f"{id}-projector"))
+    return export_arrays(method, "npz" if to == "npz" else "safetensors", _output_file(path, f"{id}.{to}"))
 
 
 def _export_to_tracker(run: Run, to: str, folder: Path, project: str | None) -> dict[str, Any]:
@@ -188,129 +178,3 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
     from ptviz.runs.archive import pack_run
 
     return {"files": pack_run(run, path), "path": str(path)}
-
-
-def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
-    from ptviz.checkpoints.formats.peft import CONFIG_FILE
-    from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-    from ptviz.engine.export_recipe import describe_layout
-
-    trained_on = TrainedBackbone(run.config.backbone, backbone.family, backbone.shape)
-    prompt = compute_static_prompt(method, backbone)
-    with atomic_export(folder, marker=CONFIG_FILE) as draft:
-        config, notes = write_peft(draft, prompt, trained_on, find_factors(method, prompt))
-        layout, why_not = describe_layout(run, backbone, method.slots)
-        if layout is not None:
-            (draft / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
-            answer = "how a text is written" if "generate" in layout else "the token of each class"
-            notes = [*notes, f"{LAYOUT_FILE} describes the text layout and {answer}"]
-        notes += [why_not] if why_not else []
-    return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
-
-
-def _export_prompt_embeds(run: Run, backbone: Backbone, method: PromptMethod, text: str, path: Path) -> dict[str, Any]:
-    """Write the embeddings of one input with its prompt as a plain tensor, which vLLM takes as ``prompt_embeds``."""
-    import torch
-
-    from ptviz.backbones.generation import generation_arguments
-    from ptviz.engine.export_recipe import embed_prompted_input, make_text_settings
-    from ptviz.engine.model_cache import load_run_task
-
-    config, task = run.config, load_run_task(run.config)
-    example, template = task.split_text(text), task.make_template(backbone.readout_mode)
-    found = embed_prompted_input(method, backbone, template, example.texts or (example.text,), config.training.length)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as draft:
-        torch.save(found.cpu().contiguous().clone(), draft)
-    notes = ["vLLM itself was not tried; it needs enable_prompt_embeds=True"]
-    if task.kind == "text":
-        settings = make_text_settings(task, backbone, config.training.length)
-        stops = generation_arguments(backbone, settings).get("eos_token_id", [])
-        notes.append(f"SamplingParams(temperature=0, max_tokens={settings.max_new_tokens}, stop_token_ids={stops})")
-    return {"path": str(path), "shape": list(found.shape), "dtype": str(found.dtype), "notes": notes}
-
-
-def compute_static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
-    """Run the method on two dummy inputs; batch size 1 in the result means that the prompt is static."""
-    import torch
-
-    from ptviz.prompt import Batch
-
-    merged = method.merge().eval()
-    ids = torch.full((2, merged.slots + 3), backbone.pad_id, device=backbone.device)
-    mask = torch.ones_like(ids, dtype=torch.bool)
-    slots = torch.zeros_like(mask)
-    slots[:, : merged.slots] = True
-    read = torch.zeros_like(mask)
-    read[:, -1] = True
-    none = torch.zeros(2, dtype=torch.long, device=backbone.device)
-    with torch.no_grad():
-        found: Prompt = merged(Batch(ids, mask, slots, read, none, none, backbone.embed_tokens(ids)))
-    return found
-
-
-def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | None:
-    """Return the shared prompt, column and row of a method whose product is this prompt, or None."""
-    import torch
-
-    from ptviz.checkpoints.writers.peft import MultitaskFactors
-
-    if prompt.embeddings is None or not prompt.is_static or prompt.keep is not None:
-        return None
-    parts = [(part.axes, part.tensor.detach().float().cpu()) for part in method.tensors().values()]
-    columns = [tensor for axes, tensor in parts if axes == ("m",)]
-    rows = [tensor for axes, tensor in parts if axes == ("d",)]
-    whole = prompt.embeddings[0].detach().float().cpu()
-    for shared in (tensor for axes, tensor in parts if axes == ("m", "d")):
-        for u, v in itertools.product(columns, rows):
-            if shared.shape == whole.shape and torch.allclose(shared * torch.outer(u, v), whole, atol=1e-6):
-                return MultitaskFactors(shared.numpy(), u.numpy(), v.numpy())
-    return None
-
-
-def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
-    import numpy as np
-
-    from ptviz.checkpoints.writers.embedding_projector import PROJECTOR_CONFIG, write_embedding_projector
-    from ptviz.nearest_tokens import nearest_tokens
-
-    prompt = compute_static_prompt(method, backbone)
-    if prompt.embeddings is None or not prompt.is_static:
-        raise UsageError("the projector needs a static prompt in the input; this method has none, use --to npz")
-    rows = prompt.embeddings[0].detach().float().cpu().numpy()
-    table = backbone.embedding_table.detach().float().cpu().numpy()
-    common = backbone.make_spec().common_ids.cpu().numpy()[:PROJECTOR_WORDS]
-
-    def word(token: int) -> str:
-        return str(backbone.tokeniser.convert_ids_to_tokens(int(token)))
-
-    nearest = common[nearest_tokens(rows, table[common], k=1).ids[:, 0]]
-    labels = [(f"P[{i}]", "prompt", word(token)) for i, token in enumerate(nearest)]
-    labels += [(word(token), "word", "") for token in common]
-    columns = ("label", "kind", "nearest word")
-    with atomic_export(folder, marker=PROJECTOR_CONFIG) as draft:
-        write_embedding_projector(draft, np.concatenate([rows, table[common]]), labels, columns)
-    return {"path": str(folder), "rows": len(labels)}
-
-
-def _export_arrays(method: PromptMethod, to: str, path: Path) -> dict[str, Any]:
-    parts = method.tensors()
-    arrays = {name: part.tensor.detach().float().cpu().contiguous() for name, part in parts.items()}
-    axes = {name: list(part.axes) for name, part in parts.items()}
-    written = _write_arrays(path, to, arrays, axes)
-    return {"path": str(written), "parts": {name: list(array.shape) for name, array in arrays.items()}, "axes": axes}
-
-
-def _write_arrays(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
-    import numpy as np
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as draft:
-        if to == "safetensors":
-            own = {name: array.clone() for name, array in arrays.items()}
-            save_file(own, draft, metadata={"axes": json.dumps(axes)})
-        else:
-            with draft.open("wb") as file:  # numpy appends .npz to a file name.
-                np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
-    return path

@@ -98,7 +98,7 @@ def _train_missing(
     from ptviz.cli.sweep import run_label
     from ptviz.engine.model_cache import ModelCache
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import find_runs, start_runs
+    from ptviz.experiments.planned_runs import find_runs, start_runs
     from ptviz.runs import Run, Store
     from ptviz.runs.run_file_io import StoreError
 

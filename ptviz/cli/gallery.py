@@ -13,7 +13,7 @@ from ptviz.cli.planned_runs import wait_for_runs
 from ptviz.cli.progress import GracefulStop
 
 if TYPE_CHECKING:
-    from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.planned_runs import PlannedRun
 
 
 def gallery(
@@ -28,8 +28,8 @@ def gallery(
     """
     from ptviz.analysis.score_text import format_score
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import find_runs, start_runs
     from ptviz.experiments.gallery import gallery_configs, measure_transfer, pack_gallery
+    from ptviz.experiments.planned_runs import find_runs, start_runs
     from ptviz.tasks.metrics import recorded_metric
 
     executor = LocalExecutor()

@@ -24,7 +24,7 @@ from ptviz.cli.output import (
 from ptviz.cli.texts import Texts, TextsFile, find_table, print_written, read_table_texts, read_texts
 
 if TYPE_CHECKING:
-    from ptviz.engine.text_generation import Writer
+    from ptviz.engine.text_generation import TextGenerator
 
 T = TypeVar("T")
 
@@ -131,16 +131,16 @@ def _generate_texts(
     from ptviz.backbones.generation import GenerationSettings
 
     GenerationSettings(**{name: value for name, value in settings.items() if value is not None})  # refused at once
-    writer = _load_writer(path, backbone, prompt, step, pattern)
-    chosen = writer.make_settings(**settings)
-    return {"prompt": path, **writer.write(texts, chosen), "settings": asdict(chosen)}
+    generator = _load_text_generator(path, backbone, prompt, step, pattern)
+    chosen = generator.make_settings(**settings)
+    return {"prompt": path, **generator.generate(texts, chosen), "settings": asdict(chosen)}
 
 
-def _load_writer(path: str, backbone: str, prompt: str | None, step: int | None, pattern: str) -> Writer:
+def _load_text_generator(path: str, backbone: str, prompt: str | None, step: int | None, pattern: str) -> TextGenerator:
     from ptviz.checkpoints import open_checkpoint
     from ptviz.engine.loaded_prompt import load_run_prompt
     from ptviz.engine.model_cache import ModelCache
-    from ptviz.engine.text_generation import load_checkpoint_writer, load_writer, make_writer
+    from ptviz.engine.text_generation import load_checkpoint_text_generator, load_text_generator, make_text_generator
     from ptviz.runs import Store
     from ptviz.runs.saved_prompts import SAVED_PREFIX, get_saved_prompt
 
@@ -148,14 +148,14 @@ def _load_writer(path: str, backbone: str, prompt: str | None, step: int | None,
     if not Path(path).exists():
         run = _find(lambda: store.get(path))
         if run is not None:
-            return make_writer(load_run_prompt(run, model_cache, None, step), pattern)
+            return make_text_generator(load_run_prompt(run, model_cache, None, step), pattern)
         saved = _find(lambda: get_saved_prompt(store.prompts_folder, path))
         if step is None and saved is not None:
-            return load_writer(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
+            return load_text_generator(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
     if step is not None:
         raise UsageError(f"--step is for runs; {path} is no run")
     bundle = open_checkpoint(resolve_checkpoint(Path(path)))
-    return load_checkpoint_writer(bundle, backbone, model_cache, prompt, pattern)
+    return load_checkpoint_text_generator(bundle, backbone, model_cache, prompt, pattern)
 
 
 def _find(look_up: Callable[[], T]) -> T | None:

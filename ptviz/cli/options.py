@@ -56,7 +56,7 @@ _TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "label": (Annotated[str | None, typer.Option(help="Column of labels in your file.")], None),
     "target": (
-        Annotated[str | None, typer.Option(help="Column of texts to write, instead of a column of labels.")],
+        Annotated[str | None, typer.Option(help="Column of target texts, instead of a column of labels.")],
         None,
     ),
     "choices": (

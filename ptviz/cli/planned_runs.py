@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ptviz.executors.base import Executor
-    from ptviz.experiments.comparison import PlannedRun
     from ptviz.experiments.early_stopping import EarlyStopper
+    from ptviz.experiments.planned_runs import PlannedRun
 
 POLL_SECONDS = 0.5
 """Seconds between two checks of the runs; of many runs, more, so that most of the time is theirs."""
@@ -55,7 +55,7 @@ def wait_for_runs(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ptviz.experiments.comparison import is_done, refresh, stop_runs
+    from ptviz.experiments.planned_runs import is_done, refresh, stop_runs
     from ptviz.runs.status import ACTIVE_STATES
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -75,7 +75,7 @@ def wait_for_runs(
             began = time.monotonic()
             planned = refresh(executor.store, planned)
             if stopper is not None and not stopped:
-                stopper.stop_hopeless(planned)
+                stopper.stop_lagging_runs(planned)
             for entry in planned:
                 if entry.state not in ACTIVE_STATES and entry.run not in reported:
                     reported.add(entry.run)

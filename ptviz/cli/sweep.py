@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ptviz.executors.base import Executor
-    from ptviz.experiments.comparison import PlannedRun
     from ptviz.experiments.early_stopping import EarlyStopper
+    from ptviz.experiments.planned_runs import PlannedRun
     from ptviz.experiments.sweep import SweepSpec
     from ptviz.experiments.sweep_cost import SweepCost
     from ptviz.runs import RunConfig
@@ -73,7 +73,7 @@ def sweep(
     Runs that exist with the same settings are reused. Ctrl-C stops the runs; the same command continues them. The app
     shows the sweep while it runs, under Compare.
     """
-    from ptviz.experiments.comparison import find_runs
+    from ptviz.experiments.planned_runs import find_runs
     from ptviz.experiments.sweep import expand_sweep, save_sweep
     from ptviz.experiments.sweep_cost import estimate_sweep
 
@@ -108,13 +108,13 @@ def sweep(
 def _start(
     executor: Executor, spec: SweepSpec, planned: tuple[PlannedRun, ...], stop: GracefulStop
 ) -> tuple[tuple[PlannedRun, ...], EarlyStopper | None]:
-    """Queue the runs of a sweep, all but those that ASHA stopped before; return them and what stops hopeless ones.
+    """Queue the runs of a sweep, all but those that ASHA stopped before; return them and what stops lagging ones.
 
     On a cluster Ray Tune does that, and returns when it is done.
     """
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import refresh, start_runs
     from ptviz.experiments.early_stopping import EarlyStopper
+    from ptviz.experiments.planned_runs import refresh, start_runs
 
     if spec.early_stopping is None:
         return start_runs(executor, planned), None

@@ -169,7 +169,7 @@ def _load_branch_state(store: Store, config: RunConfig) -> dict[str, Tensor] | N
 def _resume_run(id: str, more: int | None) -> tuple[Run, ModelCache]:
     """Return a saved run that is ready to continue."""
     from ptviz.runs import Store
-    from ptviz.runs.resume import prepare_resume
+    from ptviz.runs.prepare_resume import prepare_resume
     from ptviz.runs.run import check_writable
 
     with as_usage_error(OSError):

@@ -16,7 +16,7 @@ def check_table_labels(config: RunConfig) -> None:
 
     Raises:
         TaskError: if the table cannot be used, naming the row, or if two labels are the same tokens, naming both.
-        BackboneError: if the table has texts to write or choices, and the backbone is an encoder.
+        BackboneError: if the table has target texts or choices, and the backbone is an encoder.
         ChatTemplateError: if the run is to chat, and the tokenizer has no chat template that can be used.
     """
     if config.table.chat:

@@ -25,7 +25,7 @@ def describe_layout(run: Run, backbone: Backbone, slots: int) -> tuple[dict[str,
     """Return how a script builds the input and reads the answer as this run did, or None and why there is no such way.
 
     ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens. ``answers`` maps each class
-    to the token whose score it takes; for texts to write, ``generate`` holds the settings of transformers' generation.
+    to the token whose score it takes; for target texts, ``generate`` holds the settings of transformers' generation.
     PEFT puts a prompt of ``slots`` tokens first, so a run whose layout has anything before it has no such description,
     and neither has an encoder, where PEFT's places differ, nor a task that is no longer available.
     """

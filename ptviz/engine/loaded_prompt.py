@@ -25,7 +25,7 @@ from ptviz.runs.target_run import split_targets
 from ptviz.tasks import Example, Task
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import subsample_task
-from ptviz.training.source_prompts import SOURCE_METHOD
+from ptviz.training.source_prompt_config import SOURCE_METHOD
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[st
     if step is not None:
         if stage is None:
             stage = snapshots[-1].stage if snapshots else 0
-        return run.snapshot(stage, step, folded=True), stage, step
+        return run.snapshot(stage, step, merged=True), stage, step
     status = run.status()
     if status.state in ACTIVE_STATES and snapshots:
         newest = snapshots[-1]
-        return run.snapshot(newest.stage, newest.step, folded=True), newest.stage, newest.step
+        return run.snapshot(newest.stage, newest.step, merged=True), newest.stage, newest.step
     if status.state in ACTIVE_STATES:
         raise StoreError("this run has no prompt yet: wait for its first snapshot")
     return run.prompt(), status.stage, status.best_step or status.kept or 0

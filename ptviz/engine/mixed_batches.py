@@ -43,7 +43,7 @@ def answer_rows(rows: Sequence[tuple[LoadedPrompt, str]]) -> list[dict[str, Any]
 
     Returns:
         One ``{"task": name, "classes": [c names], "with": (c), "without": (c)}`` for each row, class probabilities; of
-        a text-to-text task there are no classes, and "with" and "without" are written texts.
+        a text-to-text task there are no classes, and "with" and "without" are generated texts.
 
     Raises:
         ValueError: if a text is empty or has not one part for each field, the prompts are not of one shape or one
@@ -169,7 +169,7 @@ def _answer(rows: Sequence[_Row]) -> list[Any]:
 
 
 def _kind(row: _Row) -> tuple[Any, ...]:
-    """Return what the rows of one batch must share: how they are scored, and where a written text ends."""
+    """Return what the rows of one batch must share: how they are scored, and where a generated text ends."""
     own = row.rows
     return (own.scoring,) if own.scoring != "texts" else (own.scoring, settings_of_task(own, GenerationSettings()))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import Backend, ModelCache
-from ptviz.engine.text_generation import make_writer
+from ptviz.engine.text_generation import make_text_generator
 from ptviz.methods.base import PromptMethod
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.load_state import load_state
@@ -26,9 +26,9 @@ from ptviz.runs.predictions import (
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import Status
-from ptviz.runs.writer import Writer, exclusive
+from ptviz.runs.writer import RunWriter, exclusive
 from ptviz.tasks import Example, Task
-from ptviz.tasks.metrics import score_each_text
+from ptviz.tasks.scoring import score_each_text
 from ptviz.training.evaluation import answer_examples, subsample_task
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _CHUNK = 16
 """Texts predicted between two checks for requests."""
 
 
-def record_predictions(writer: Writer, model_cache: ModelCache, is_stopped: Callable[[], bool]) -> bool:
+def record_predictions(writer: RunWriter, model_cache: ModelCache, is_stopped: Callable[[], bool]) -> bool:
     """Write the predictions of a run that has made its steps, or why they failed; False if it was stopped meanwhile.
 
     Raises:
@@ -129,7 +129,7 @@ def answer_texts(
 
     Returns:
         ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``, class probabilities;
-        of a text-to-text task there are no classes, and "with" and "without" are the n written texts.
+        of a text-to-text task there are no classes, and "with" and "without" are the n generated texts.
 
     Raises:
         StoreError: if every example of the task has choices of its own: a text alone has none.
@@ -142,8 +142,8 @@ def answer_texts(
             "the test set"
         )
     if task.kind == "text":
-        writer = make_writer(loaded)
-        written = writer.write(texts, writer.make_settings(), on_text)
+        generator = make_text_generator(loaded)
+        written = generator.generate(texts, generator.make_settings(), on_text)
         return {"classes": [], "with": written["with"], "without": written["without"], **loaded.position}
     return {
         "classes": list(task.classes),

@@ -1,4 +1,4 @@
-"""Texts written by a frozen backbone, with a trained prompt and without one."""
+"""Text generation by a frozen backbone, with a trained prompt and without one."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template, end_token
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.evaluation import longest_target, refuse_empty_texts, write_texts
+from ptviz.training.evaluation import generate_outputs, longest_target, refuse_empty_texts
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import PromptBundle
 
 MAX_POSITIONS = 2048
-"""Input and output positions in one batch; more texts are written in several batches."""
+"""Input and output positions in one batch; more texts are generated in several batches."""
 DEFAULT_LENGTH = 512
 """Tokens of an input that are read, at most."""
 
@@ -79,7 +79,7 @@ def generate_texts(
     slots = 0 if method is None else method.slots
     rows = template.encode_all(texts, backbone.tokeniser, slots, length, [0] * len(texts))
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
-    written = [""] * len(rows)
+    generated = [""] * len(rows)
     seen: list[int] = []
 
     def decode(ids: list[int]) -> str:
@@ -98,13 +98,13 @@ def generate_texts(
         prompt = Prompt() if method is None else method(batch)
         found = generate(backbone, batch, prompt, settings, stream if on_token else None)
         for index, ids in zip(chosen, found, strict=True):
-            written[index] = decode(ids)
-    return written
+            generated[index] = decode(ids)
+    return generated
 
 
 @dataclass(frozen=True)
-class Writer:
-    """A prompt that can write: its method and backbone, and how inputs of up to ``length`` tokens are laid out.
+class TextGenerator:
+    """A prompt that generates text: its method and backbone, and how inputs of up to ``length`` tokens are laid out.
 
     ``position`` holds "stage" and "step" of a run's snapshot; it is empty for other prompts. A text-to-text ``task``
     ends the texts as its targets end.
@@ -128,29 +128,29 @@ class Writer:
             chosen["max_new_tokens"] = longest_target(first)
         return GenerationSettings(**{name: value for name, value in chosen.items() if value is not None})
 
-    def write(
+    def generate(
         self, texts: Sequence[str], settings: GenerationSettings, on_text: Callable[[str, str], None] | None = None
     ) -> dict[str, Any]:
-        """Return what is written with the prompt and without it, as ``{"with": [n], "without": [n], ...}``.
+        """Return what is generated with the prompt and without it, as ``{"with": [n], "without": [n], ...}``.
 
         ``on_text`` gets "with" or "without" and the text so far whenever a token is chosen; it needs a single text.
 
         Raises:
             ValueError: if a text is empty, or has not one part for each field of the task.
         """
-        written = {
-            name: self._write(method, texts, settings, None if on_text is None else partial(on_text, name))
+        generated = {
+            name: self._generate(method, texts, settings, None if on_text is None else partial(on_text, name))
             for name, method in (("with", self.method), ("without", None))
         }
         return {
             "texts": [*texts],
-            **written,
+            **generated,
             "backbone": self.backbone.name,
             "template": self.template.pattern,
             **self.position,
         }
 
-    def _write(
+    def _generate(
         self,
         method: PromptMethod | None,
         texts: Sequence[str],
@@ -171,32 +171,32 @@ class Writer:
         examples = [self.task.split_text(text) for text in texts]
         slots = 0 if method is None else method.slots
         rows = EncodedExamples(self.backbone, self.task, examples, slots, self.length)
-        return write_texts(method, rows, settings, on_text)
+        return generate_outputs(method, rows, settings, on_text)
 
 
-def make_writer(loaded: LoadedPrompt, pattern: str = "") -> Writer:
-    """Return the writer of a run's prompt: its task's template and end of a text, unless there is a ``pattern``.
+def make_text_generator(loaded: LoadedPrompt, pattern: str = "") -> TextGenerator:
+    """Return the text generator of a run's prompt, with its task's template unless there is a ``pattern``.
 
     Raises:
         ValueError: for a bad ``pattern``.
     """
     if pattern:
-        return Writer(loaded.method, loaded.backbone, input_template(loaded.backbone, pattern), loaded.position)
+        return TextGenerator(loaded.method, loaded.backbone, input_template(loaded.backbone, pattern), loaded.position)
     task, template = loaded.task, loaded.task.make_template(loaded.backbone.readout_mode)
     if task.kind != "text":
-        return Writer(loaded.method, loaded.backbone, template, loaded.position)
+        return TextGenerator(loaded.method, loaded.backbone, template, loaded.position)
     length = loaded.config.training.length
-    return Writer(loaded.method, loaded.backbone, template, loaded.position, length, task)
+    return TextGenerator(loaded.method, loaded.backbone, template, loaded.position, length, task)
 
 
-def load_writer(
+def load_text_generator(
     store: Store,
     model_cache: ModelCache,
     id: str,
     stage: int | None = None,
     step: int | None = None,
     pattern: str = "",
-) -> Writer:
+) -> TextGenerator:
     """Load a run's prompt with the template of its task, or a saved prompt (``SAVED_PREFIX`` and its id) with PEFT's.
 
     Raises:
@@ -205,14 +205,14 @@ def load_writer(
     """
     if id.startswith(SAVED_PREFIX):
         method, backbone, _ = load_saved_method(store, model_cache, id.removeprefix(SAVED_PREFIX))
-        return Writer(method, backbone, input_template(backbone, pattern), {})
-    return make_writer(load_run_prompt(store.get(id), model_cache, stage, step), pattern)
+        return TextGenerator(method, backbone, input_template(backbone, pattern), {})
+    return make_text_generator(load_run_prompt(store.get(id), model_cache, stage, step), pattern)
 
 
-def load_checkpoint_writer(
+def load_checkpoint_text_generator(
     bundle: PromptBundle, backbone_name: str, model_cache: ModelCache, which: str | None = None, pattern: str = ""
-) -> Writer:
-    """Return the writer of a checkpoint's prompt in front of the backbone that the caller names for it.
+) -> TextGenerator:
+    """Return the text generator of a checkpoint's prompt in front of the backbone that the caller names for it.
 
     Raises:
         StoreError: if no backbone is named, the checkpoint has no such prompt, or it does not fit the backbone.
@@ -223,7 +223,9 @@ def load_checkpoint_writer(
     backbone = model_cache.backbone(RunConfig(backbone_name))
     which = select_prompt_name(bundle, which, backbone_name)
     tensors = importable_prompts(bundle, backbone_name)[which]
-    return Writer(make_static_method(to_prompt(tensors), backbone), backbone, input_template(backbone, pattern), {})
+    return TextGenerator(
+        make_static_method(to_prompt(tensors), backbone), backbone, input_template(backbone, pattern), {}
+    )
 
 
 def read_inputs(path: Path) -> list[str]:

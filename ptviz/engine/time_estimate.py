@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.source_prompts import find_source_run, source_run_configs
+from ptviz.engine.source_prompt_runs import find_source_run, source_run_configs
 from ptviz.methods import list_methods
 from ptviz.paths import cache_dir
 from ptviz.runs.config import RunConfig, with_absolute_paths
@@ -31,7 +31,7 @@ from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import named_task
 from ptviz.training import Baselines, Evaluated, RunEstimate, StepCompleted, TrainConfig
-from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
+from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
 from ptviz.validation import Duration, InvalidData, decode_json
 
 _MEASURED_STEPS, _MEASURED_ROWS = 4, 16
@@ -189,10 +189,10 @@ class _KnownRuns:
                 return self._scale(run, config), "Time as in the last such run on this machine."
         if (speed := load_measured_speed(config)) is not None:
             return _apply(speed, config.training, estimate, len(config.targets)), _BY_MEASUREMENT
-        if len(config.targets) > 1 or writes_texts(config):
+        if len(config.targets) > 1 or generates_text(config):
             return None, UNKNOWN
         for run in self._alike(config):
-            if not writes_texts(run.config) and len(run.config.targets) == 1:
+            if not generates_text(run.config) and len(run.config.targets) == 1:
                 return self._scale(run, config), "Time as in the last run of this method on this machine."
         if estimate.seconds is None:
             return None, UNKNOWN
@@ -235,7 +235,7 @@ class _KnownRuns:
             if len(ratios) == _COMPARED_RUNS:
                 break
             config = run.config
-            if config.method in list_methods() and len(config.targets) == 1 and not writes_texts(config):
+            if config.method in list_methods() and len(config.targets) == 1 and not generates_text(config):
                 with suppress(ValueError):
                     recorded = config.estimate().seconds
                     if recorded and self._was_here(run):
@@ -247,7 +247,7 @@ def _setting(config: RunConfig) -> tuple[object, ...]:
     return config.backbone, config.method, config.training.batch, config.training.dtype
 
 
-def writes_texts(config: RunConfig) -> bool:
+def generates_text(config: RunConfig) -> bool:
     """Return whether the answers of a run's task are texts, or each example's choices: evaluation takes longer then."""
     if config.table.target is not None or config.table.choices:
         return True

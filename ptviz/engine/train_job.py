@@ -14,9 +14,9 @@ from ptviz.engine.check_labels import check_table_labels
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.peak_memory import PeakMemory
 from ptviz.engine.predictions import record_predictions
-from ptviz.engine.source_prompts import collect_source_prompts
+from ptviz.engine.source_prompt_runs import collect_source_prompts
 from ptviz.methods.base import PromptMethod
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import describe_environment
@@ -28,11 +28,11 @@ from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
 from ptviz.runs.store import Store
 from ptviz.runs.target_run import METRICS_FIELD
-from ptviz.runs.writer import Writer
+from ptviz.runs.writer import RunWriter
 from ptviz.tasks import Task
 from ptviz.tasks.metrics import MEAN_SCORE
 from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
-from ptviz.training.source_prompts import check_unique_names
+from ptviz.training.source_prompt_config import check_unique_names
 from ptviz.training.stage_steps import count_stage_steps
 
 EventCallback = Callable[[Event], None]
@@ -92,7 +92,7 @@ def train_run(
         KeyboardInterrupt: after recording that the run was stopped.
     """
     on_event, should_stop = on_event or (lambda event: None), should_stop or (lambda: None)
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         if if_queued and writer.status.state != "queued":
             return
         try:
@@ -113,7 +113,7 @@ def train_run(
 
 
 def _train_and_record(
-    writer: Writer, model_cache: ModelCache, on_event: EventCallback, should_stop: StopCheck
+    writer: RunWriter, model_cache: ModelCache, on_event: EventCallback, should_stop: StopCheck
 ) -> Finished | None:
     """Train to the end and make the predictions; return the last event, not yet written, or None if it was stopped."""
     run, config = writer.run, writer.run.config.checked()
@@ -170,7 +170,7 @@ def _load_initial_state(method: PromptMethod, run: Run) -> None:
 
 
 def _source_arguments(
-    writer: Writer, model_cache: ModelCache, method: PromptMethod, on_event: EventCallback, should_stop: StopCheck
+    writer: RunWriter, model_cache: ModelCache, method: PromptMethod, on_event: EventCallback, should_stop: StopCheck
 ) -> dict[str, Any] | None:
     """Return the sources a transfer method trains with, recording each source prompt; None if the run was stopped."""
     run, config = writer.run, writer.run.config
@@ -209,7 +209,7 @@ def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:
     yield from events
 
 
-def stop_if_requested(writer: Writer, should_stop: StopCheck) -> bool:
+def stop_if_requested(writer: RunWriter, should_stop: StopCheck) -> bool:
     """Stop the run if that was requested; return whether it was stopped."""
     reason = should_stop() or stop_request(writer.folder)
     if reason is None:

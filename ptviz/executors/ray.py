@@ -13,7 +13,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.executors.ray_address import START_COMMAND, find_port, keep_on_loopback
 from ptviz.executors.ray_collector import Collector
 from ptviz.executors.store_executor import StoreExecutor
-from ptviz.experiments.comparison import find_runs, start_runs
+from ptviz.experiments.planned_runs import find_runs, start_runs
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.file_lock import FileLock
@@ -186,7 +186,7 @@ class RayExecutor(StoreExecutor):
     def _source_runs(self, config: RunConfig) -> tuple[str, ...]:
         """Return the runs of the source prompts of a run; missing ones are queued first, each once."""
         from ptviz.engine.model_cache import load_run_task
-        from ptviz.engine.source_prompts import source_run_configs
+        from ptviz.engine.source_prompt_runs import source_run_configs
 
         if not list_methods()[config.method].needs_source_prompts:
             return ()

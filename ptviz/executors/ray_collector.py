@@ -43,7 +43,7 @@ _POLL_SECONDS = 0.5
 _MAX_CONTENTS = 8
 """Local models and tables kept in the object store."""
 _EVENT_SECONDS = 0.1
-"""Seconds between two looks at the events of a run that is stopped early if it is hopeless."""
+"""Seconds between two looks at the events of a run that is stopped early if it lags behind."""
 
 
 class CollectorActor:

@@ -22,7 +22,7 @@ import ray
 import ptviz
 from ptviz import paths
 from ptviz.executors.run_collector import PackedRun
-from ptviz.executors.run_mirror import Change, FolderMirror, unpack_run
+from ptviz.executors.run_mirror import Change, FolderMirror, unpack_on_node
 from ptviz.executors.run_stream import Reply, RunStream
 from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import FileLock
@@ -195,7 +195,7 @@ def train_on_node(collector: Any, id: str, shared_root: str | None, version: str
 def _unpack(scratch: Path, id: str, departure: Departure) -> Path:
     places = {content.path: str(unpack_content(content)) for content in departure.contents}
     for name, files in {**departure.packed.sources, id: departure.packed.files}.items():
-        unpack_run(scratch / name, files)
+        unpack_on_node(scratch / name, files)
         config = with_paths_of_node(read_config(scratch / name), places)
         (scratch / name / "config.json").write_bytes(encode_config(config))
     return scratch / id

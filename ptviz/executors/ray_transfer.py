@@ -29,7 +29,7 @@ from ptviz.executors.ray_node import (
     unpack_content,
     with_paths_of_node,
 )
-from ptviz.executors.run_mirror import unpack_run
+from ptviz.executors.run_mirror import unpack_on_node
 from ptviz.experiments.transfer import ScoreJob, TargetTask, TransferScore, measure_jobs, no_prompt_key
 from ptviz.experiments.transfer_gain import TransferRunJob, train_jobs
 from ptviz.experiments.transfer_results import TransferRun
@@ -182,7 +182,7 @@ def _measure_on_node(version: str, cpus: float, sent: Sequence[Any]) -> list[Tra
         store = Store(scratch / "runs")
         for id, files in parcel.prompts.items():
             folder = _prompt_folder(store, id)
-            unpack_run(folder, files)
+            unpack_on_node(folder, files)
             if "config.json" in files:
                 config = with_paths_of_node(read_config(folder), places)
                 (folder / "config.json").write_bytes(encode_config(config))

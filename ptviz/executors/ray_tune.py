@@ -1,4 +1,4 @@
-"""Early stopping of hopeless runs by ASHA of Ray Tune, from the evaluations of the runs.
+"""Early stopping of lagging runs by ASHA of Ray Tune, from the evaluations of the runs.
 
 A trial of Tune trains nothing: it follows a run of the cluster and reports its evaluations. When ASHA decides that the
 trial falls behind, the run is stopped. A run whose trial is lost, or ended otherwise, goes on to its end. Runs that
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ptviz.executors.ray import NAMESPACE, RayExecutor
-from ptviz.experiments.comparison import PlannedRun
 from ptviz.experiments.early_stopping import comparison_group, was_stopped_early
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.sweep import STOPPED_EARLY, EarlyStopping
 
 import ray  # isort: skip  # After the executor, which turns its usage reports off.

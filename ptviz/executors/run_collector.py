@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from ptviz.executors.run_mirror import Change, apply_changes, pack_finished_run, pack_run
+from ptviz.executors.run_mirror import Change, apply_changes, pack_finished_run, pack_for_node
 from ptviz.executors.run_stream import Reply
 from ptviz.runs.failure_messages import resume_hint
 from ptviz.runs.file_lock import FileLock
@@ -22,7 +22,7 @@ from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES, CLUSTER_LOCK
 from ptviz.runs.stop_request import remove_stop_request, request_stop, stop_request
 from ptviz.runs.store import Store
-from ptviz.runs.writer import Writer, exclusive, write_status
+from ptviz.runs.writer import RunWriter, exclusive, write_status
 
 
 class PackedRun(NamedTuple):
@@ -107,7 +107,7 @@ class RunCollector:
                 return None
             packed = {source: pack_finished_run(self.store.get(source).path) for source in sources}
             opened = _OpenRun(run, lock, secrets.token_hex(8))
-            found = PackedRun(opened.attempt, pack_run(run.path), packed)
+            found = PackedRun(opened.attempt, pack_for_node(run.path), packed)
         except BaseException:
             lock.release()
             raise
@@ -192,7 +192,7 @@ class RunCollector:
             run = self.store.get(id)
         except StoreError:
             return
-        with Writer(run) as writer:
+        with RunWriter(run) as writer:
             if writer.status.state in ACTIVE_STATES:
                 writer.end("failed", reason, details)
 

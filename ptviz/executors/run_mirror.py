@@ -156,7 +156,7 @@ def _own_status(data: bytes) -> bytes:
     return json.dumps(status).encode()
 
 
-def pack_run(folder: Path) -> dict[str, bytes]:
+def pack_for_node(folder: Path) -> dict[str, bytes]:
     """Return the files of a run that a node needs to train it on, by name.
 
     Snapshots and results are empty: the node does not need them, but the writer there deletes those that the training
@@ -194,7 +194,7 @@ def pack_finished_run(folder: Path) -> dict[str, bytes]:
         raise to_store_error(error, folder) from error
 
 
-def unpack_run(folder: Path, files: Mapping[str, bytes]) -> None:
+def unpack_on_node(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the files of a run into a new folder on a node."""
     (folder / "snapshots").mkdir(parents=True)
     for name, data in files.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz.engine.check_labels import check_table_labels
 from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
-from ptviz.runs.resume import locked_idle_run, plan_extension
+from ptviz.runs.prepare_resume import locked_idle_run, plan_extension
 from ptviz.runs.run import Run, check_writable
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES, Status
@@ -87,7 +87,7 @@ class StoreExecutor(ABC):
         return run
 
     def extend(self, id: str, steps: int) -> Run:
-        """Queue a run that has ended for ``steps`` more steps, as ``ptviz.runs.resume.plan_extension`` schedules them.
+        """Queue a run that has ended for ``steps`` more steps (see ``ptviz.runs.prepare_resume.plan_extension``).
 
         Raises:
             ValueError: if ``steps`` is not positive.

@@ -32,7 +32,7 @@ Family = Literal["encoder", "decoder", "encoder-decoder"]
 FAMILIES: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 Work = Literal["label", "text", "generate"]
 WORKS: tuple[Work, ...] = ("label", "text", "generate")
-"""What is measured: a step on labels, a step on texts to write, and writing."""
+"""What is measured: a step on labels, a step on target texts, and writing."""
 CLASS_COUNT = 6
 NEW_TOKENS = 16
 """Tokens written after each input."""
@@ -40,7 +40,7 @@ NEW_TOKENS = 16
 
 @dataclass(frozen=True)
 class TokenisedExample:
-    """Token ids, a label (a class, or a token id for families that predict from the vocabulary) and a text to write."""
+    """Token ids, a label (a class, or a token id for families that predict from the vocabulary) and a target text."""
 
     ids: list[int]
     label: int
@@ -48,7 +48,7 @@ class TokenisedExample:
 
 
 TrainingStep = Callable[[Sequence[TokenisedExample]], tuple[float, Tensor]]
-Writer = Callable[[Sequence[TokenisedExample]], list[list[int]]]
+GenerateTokens = Callable[[Sequence[TokenisedExample]], list[list[int]]]
 
 
 def make_model(family: Family, smooth: bool = False) -> PreTrainedModel:
@@ -121,7 +121,7 @@ def make_ptviz_step(family: Family, backbone: Backbone, start: Tensor, work: Wor
     return step
 
 
-def make_ptviz_writer(backbone: Backbone, start: Tensor) -> Writer:
+def make_ptviz_generator(backbone: Backbone, start: Tensor) -> GenerateTokens:
     """Return ptviz's greedy writing with a prompt, up to ``NEW_TOKENS`` tokens."""
     settings = GenerationSettings(max_new_tokens=NEW_TOKENS)
 
@@ -198,7 +198,7 @@ def make_peft_step(family: Family, peft: Any, work: Work = "label") -> TrainingS
     return step
 
 
-def make_peft_writer(family: Family, peft: Any) -> Writer:
+def make_peft_generator(family: Family, peft: Any) -> GenerateTokens:
     """Return PEFT's greedy writing with transformers' ``generate``, up to ``NEW_TOKENS`` tokens."""
     own = peft.generation_config.eos_token_id
     end = make_tiny_tokeniser().eos_token_id if own is None else own

@@ -1,4 +1,4 @@
-"""Early stopping of hopeless runs by ASHA, from their validation scores while they train.
+"""Early stopping of lagging runs by ASHA, from their validation scores while they train.
 
 At ``grace`` steps, and at ``reduction`` times as many again and again, a run is stopped if its best score so far is
 below that of the best ``1 / reduction`` of the runs that came there before. Only runs on the same tasks and backbone
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.sweep import STOPPED_EARLY, EarlyStopping
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
@@ -67,7 +67,7 @@ class EarlyStopper:
         self._seen: dict[str, int] = {}
         self._best: dict[str, float] = {}
 
-    def stop_hopeless(self, planned: Iterable[PlannedRun]) -> list[str]:
+    def stop_lagging_runs(self, planned: Iterable[PlannedRun]) -> list[str]:
         """Stop the active runs that fall behind, and return them.
 
         Raises:

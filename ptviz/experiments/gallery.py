@@ -12,18 +12,19 @@ from pathlib import Path
 
 import torch
 
-from ptviz.experiments.comparison import PlannedRun, find_runs, make_configs, parse_methods
+from ptviz.experiments.comparison import make_configs, parse_methods
+from ptviz.experiments.planned_runs import PlannedRun, find_runs
 from ptviz.experiments.sample_benchmark import write_benchmark_samples
 from ptviz.experiments.sample_checkpoints import write_samples
 from ptviz.experiments.transfer import finished_runs, measure_missing, target_tasks
 from ptviz.experiments.transfer_results import TransferScore, pack_record
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig
-from ptviz.runs.pack_for_gallery import pack_run, recorded_id
+from ptviz.runs.pack_for_gallery import pack_gallery_run, recorded_id
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
-from ptviz.training.source_prompts import SOURCE_METHOD
+from ptviz.training.source_prompt_config import SOURCE_METHOD
 
 MAX_BYTES = 15_000_000
 """The whole gallery is at most this large."""
@@ -93,7 +94,7 @@ def pack_gallery(store: Store, folder: Path, on_packed: Callable[[str], None] = 
         run = store.get(id)
         is_first = run.config.training.seed == _SEEDS[0]
         room = _SNAPSHOT_BYTES if is_first and run.config.task == RunConfig().task else _OTHER_SNAPSHOT_BYTES
-        pack_run(run, folder / "runs", room, done, torch.float32 if is_first else torch.float16)
+        pack_gallery_run(run, folder / "runs", room, done, torch.float32 if is_first else torch.float16)
         on_packed(packed)
     measured = pack_record(store, folder / "runs", done)
     _write_samples(folder)

@@ -1,8 +1,8 @@
 """Learning-rate sweep behind the default learning rates; run it with ``python -m ptviz.experiments.lr_sweep``.
 
-``defaults.json`` holds every run: backbone, method, hyperparameters, learning rate, task, seed and accuracies. The
-winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
-recorded but not used for the selection.
+``lr_sweep_record.json`` holds every run: backbone, method, hyperparameters, learning rate, task, seed and accuracies.
+The winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy
+is recorded but not used for the selection.
 
 ``--tune`` chooses rates on seeds that no table reports, ``TUNING_SEEDS``. It adds rates until the winner lies
 between two others. Every run is saved at once, and the same command continues after an interruption.
@@ -28,11 +28,11 @@ from ptviz.backbones import Backbone, load_backbone
 from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines, Finished
-from ptviz.training.source_prompts import make_source_config
+from ptviz.training.source_prompt_config import make_source_config
 from ptviz.training.trainer import train, train_source_prompt
 from ptviz.validation import (
     Count,
@@ -46,7 +46,7 @@ from ptviz.validation import (
     decode_json,
 )
 
-RECORD_PATH = Path(str(files("ptviz.training"))) / "defaults.json"
+RECORD_PATH = Path(str(files("ptviz.training"))) / "lr_sweep_record.json"
 SCORE_NAMES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
 LR_GRID: dict[str, tuple[float, ...]] = {
     "prompt-tuning": (0.02, 0.05, 0.1),

@@ -1,6 +1,6 @@
 """Results of references, LoRA and full fine-tuning, in one file: read without torch.
 
-``ptviz.experiments.references`` trains them.
+``ptviz.experiments.lora_and_full_tuning`` trains them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 from ptviz import paths
 from ptviz.analysis.comparison import RunResult
 from ptviz.atomic_files import write_file
-from ptviz.experiments.comparison import load_result
+from ptviz.experiments.run_results import load_result
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import to_store_error
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ptviz import paths
 from ptviz.runs.archive import pack_run
 from ptviz.runs.run import Run
-from ptviz.runs.snapshots import unfold_names
+from ptviz.runs.snapshots import read_merged_names
 
 SAMPLES: Mapping[str, str] = {
     "peft-prompt-tuning": "PEFT folder",
@@ -33,7 +33,7 @@ def list_samples() -> dict[str, Path]:
 
 
 def write_samples(folder: Path, prompt_run: Run, prefix_run: Run) -> list[str]:
-    """Write the files: the prompt (m, d) of one run, and the folded keys and values (S, 2, H, m, h) of another.
+    """Write the files: the prompt (m, d) of one run, and the merged keys and values (S, 2, H, m, h) of another.
 
     Returns:
         The names of the files.
@@ -43,7 +43,7 @@ def write_samples(folder: Path, prompt_run: Run, prefix_run: Run) -> list[str]:
         StoreError: if a prompt cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    prompt, key_values = prompt_run.prompt()["P"], unfold_names(prefix_run.prompt())["KV"]
+    prompt, key_values = prompt_run.prompt()["P"], read_merged_names(prefix_run.prompt())["KV"]
     _write_peft(folder / "peft-prompt-tuning", prompt, prompt_run)
     _write_peft_prefix(folder / "peft-prefix-tuning", key_values, prefix_run)
     torch.save({"prompt_embeddings": prompt}, folder / "soft-prompt.pt")

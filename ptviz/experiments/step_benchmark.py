@@ -1,4 +1,4 @@
-"""Speed of ptviz against PEFT: a training step on labels, one on texts to write, and writing.
+"""Speed of ptviz against PEFT: a training step on labels, one on target texts, and writing.
 
 All sides run in one process with the same threads and type of weights, and alternate batch by batch; the time of a
 batch is the median over the passes, so that other load on the machine affects all of them. Examples have mixed lengths.
@@ -39,7 +39,7 @@ class BenchmarkError(RuntimeError):
 
 @dataclass(frozen=True)
 class StepBenchmarkResult:
-    """One measurement; units are examples, or for the work "generate" written tokens.
+    """One measurement; units are examples, or for the work "generate" generated tokens.
 
     ``ratio`` compares with PEFT in the same type on batches in random order, ``sorted_ratio`` on batches of like
     length. Peak memory is above the weights, in MB. ``ceiling_share`` is the time of the bare matrix products of the
@@ -135,7 +135,7 @@ def run_step_benchmark(
     passes: int = 3,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> list[StepBenchmarkResult]:
-    """Measure every combination; encoders write no texts. Two hours on two cores with the defaults.
+    """Measure every combination; encoders generate no text. Two hours on two cores with the defaults.
 
     Raises:
         BenchmarkError: if the two sides do not compute the same loss and gradient, or write different tokens.
@@ -167,7 +167,7 @@ def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[flo
         # In writing, PEFT counts padding as positions, so that only rows of one length can be compared.
         shortest = min(len(row.ids) for row in rows)
         equal = [replace(row, ids=row.ids[:shortest]) for row in rows]
-        if sides.make_ptviz_writer(ours, start)(equal) != sides.make_peft_writer(setting.family, peft)(equal):
+        if sides.make_ptviz_generator(ours, start)(equal) != sides.make_peft_generator(setting.family, peft)(equal):
             raise BenchmarkError(f"{setting}: the tokens written differ from PEFT's")
         return 0.0, 0.0
     (loss, gradient), (other, theirs) = (
@@ -193,7 +193,7 @@ def _measure(
     difference = check_same(setting, data[:batch])
     ours, peft, start = _both_sides(setting, getattr(torch, setting.dtype))
     if setting.work == "generate":
-        runs: tuple[Run, Run] = sides.make_ptviz_writer(ours, start), sides.make_peft_writer(setting.family, peft)
+        runs: tuple[Run, Run] = sides.make_ptviz_generator(ours, start), sides.make_peft_generator(setting.family, peft)
     else:
         runs = (
             sides.make_ptviz_step(setting.family, ours, start, setting.work),
@@ -219,7 +219,7 @@ def _measure(
     seconds = {name: sum(statistics.median(each) for each in times[name]) for name in columns}
     units = count
     if setting.work == "generate":
-        units = sum(len(written) for part in grouped for written in sides.make_ptviz_writer(ours, start)(part))
+        units = sum(len(written) for part in grouped for written in sides.make_ptviz_generator(ours, start)(part))
     return StepBenchmarkResult(
         setting.work, setting.family, setting.m, setting.dtype,
         seconds["peft"] / seconds["ours"], seconds["sorted"] / seconds["ours"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.runs import ACTIVE_STATES
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run_file_io import StoreError

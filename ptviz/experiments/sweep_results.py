@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ptviz.analysis.sweep import BestSettings, Setting, SweepRow, SweepTable, best_settings, build_sweep_table
-from ptviz.experiments.comparison import load_result, with_row_scores
+from ptviz.experiments.run_results import load_result, with_row_scores
 from ptviz.runs.run import Run
 from ptviz.runs.run_filters import training_settings
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric

@@ -47,7 +47,7 @@ from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import Task
 from ptviz.training import evaluate
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
+from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
 
 __all__ = [
     "DEFAULT_ROWS",

@@ -42,7 +42,7 @@ def draw_logit_lens(
     add_cells(figure, shares[..., 0], "probability", template, (0, max(largest, 1e-6)), hovertext=hover, **look)
     ticks = {**axis_ticks(written), "automargin": True} if written else {"dtick": 1}
     up = cell_axis("after layer (0: the input)", tickformat="d")
-    return figure.update_layout(xaxis=cell_axis("written token" if written else "prompt token", **ticks), yaxis=up)
+    return figure.update_layout(xaxis=cell_axis("generated token" if written else "prompt token", **ticks), yaxis=up)
 
 
 def describe_logit_lens(
@@ -56,7 +56,7 @@ def describe_logit_lens(
             f"{token} from layer {_leads_from(words, i, token)}" if words[-1][i][0] == token else f"{token} after none"
             for i, token in enumerate(written)
         )
-        return f"The layer from which on each written token is the likeliest, of {len(words) - 1} layers: {found}."
+        return f"The layer from which on each generated token is the likeliest, of {len(words) - 1} layers: {found}."
     last = ", ".join(
         f"token {i}: {cell[0]} ({share:.0%})"
         for i, (cell, share) in enumerate(zip(words[-1], shares[-1, :, 0].tolist(), strict=True))

@@ -16,7 +16,7 @@ from ptviz.methods.card import MethodCard
 from ptviz.methods.classes import REGISTRY
 from ptviz.methods.diagram import MethodDiagram, derive_diagram
 from ptviz.methods.hyperparameters import check_hyperparameters, hyperparameters_of
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
 Objective = Callable[[Batch, ForwardFn], tuple[Float[Tensor, ""], Prompt, Output]]

@@ -17,6 +17,8 @@ from .comparison import (
     plot_seeds,
 )
 from .findings import plot_findings
+from .generated_texts import edited_texts_table, plot_perplexity, samples_table
+from .generated_tokens import plot_generated_attention, plot_generated_lens
 from .importance import plot_importance
 from .method import (
     plot_method,
@@ -94,8 +96,6 @@ from .transfer import (
     plot_transfer_gain,
 )
 from .waywardness import plot_waywardness
-from .written_texts import edited_texts_table, plot_perplexity, samples_table
-from .written_tokens import plot_written_attention, plot_written_lens
 
 __all__ = [
     "best_settings_table",
@@ -124,6 +124,8 @@ __all__ = [
     "plot_findings",
     "plot_forced_routing",
     "plot_framework",
+    "plot_generated_attention",
+    "plot_generated_lens",
     "plot_importance",
     "plot_learning_rate_grid",
     "plot_logit_lens",
@@ -176,8 +178,6 @@ __all__ = [
     "plot_transfer_curves",
     "plot_transfer_gain",
     "plot_waywardness",
-    "plot_written_attention",
-    "plot_written_lens",
     "predictions_table",
     "run_groups_table",
     "samples_table",

@@ -22,7 +22,7 @@ from ptviz.analysis.comparison import (
     summarise_methods,
     table_rows,
 )
-from ptviz.experiments.comparison import load_result, with_row_scores
+from ptviz.experiments.run_results import load_result, with_row_scores
 from ptviz.figures.comparison import (
     COST_LABELS,
     MethodStyle,

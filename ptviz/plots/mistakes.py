@@ -78,7 +78,7 @@ def plot_class_scores(run: RunOrId) -> go.Figure:
 
 
 def plot_score_by_length(run: RunOrId, *, groups: int = LENGTH_GROUPS) -> go.Figure:
-    """Draw the accuracy, or the mean score of written texts, by the number of words of the test examples.
+    """Draw the accuracy, or the mean score of generated texts, by the number of words of the test examples.
 
     There are at most ``groups`` groups of about equally many examples; bars are 95 % intervals over examples.
 

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ptviz.analysis.comparison import MethodSummary, SeedBand, compute_seed_bands, summarise_methods
 from ptviz.analysis.peft_benchmark import BenchmarkResult, parse_results, short_labels, training_loss_results
-from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.analysis.peft_benchmark_files import read_benchmark_files
 from ptviz.figures.comparison import COST_LABELS, MethodStyle, draw_pareto_front, draw_seed_bands, draw_small_multiples
 from ptviz.figures.style import style_variant
 from ptviz.plots.alt_text import with_alt

@@ -13,10 +13,10 @@ from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
 from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE
 from ptviz.runs.target_run import split_targets
-from ptviz.tasks.metrics import is_reference
+from ptviz.tasks.scoring import is_reference
 
 Order = Literal["test set", "lowest first", "highest first"]
-"""The order of rows: as in the test set, or by certainty; by the score of a written text, where it has one."""
+"""The order of rows: as in the test set, or by certainty; by the score of a generated text, where it has one."""
 Change = Literal["any", "fixed", "broken"]
 """What the prompt changed: wrong without and right with it, or the reverse; of texts, a higher or a lower score."""
 Rows: TypeAlias = list[dict[str, Any]]
@@ -29,7 +29,7 @@ def predictions_table(
     """Return what a finished run predicts for its test examples: one row per example, none without predictions.
 
     Rows of classes and choices have "text", "label", "predicted", "certainty" (the probability of the predicted one)
-    and "right". Rows of written texts have "input", "target" (the references, with " | " between them), "output",
+    and "right". Rows of generated texts have "input", "target" (the references, with " | " between them), "output",
     "score" by the run's metric (None where one text has none) and "right": whether the output is a reference but for
     case, punctuation, articles and spaces, as SQuAD compares answers. Both have the answer without the prompt as
     "zero_shot", with "zero_shot_certainty" or "zero_shot_score", "zero_shot_right", and "change", unless the run is of

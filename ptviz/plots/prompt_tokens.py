@@ -15,7 +15,7 @@ from ptviz.analysis.geometry import (
     compute_vocabulary_stats,
     pairwise_cosines,
 )
-from ptviz.analysis.neighbours import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
+from ptviz.analysis.neighbour_history import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.heatmap import describe_heatmap, draw_heatmap
 from ptviz.figures.linked_selection import dim_cells, make_pickable

@@ -18,7 +18,7 @@ from ptviz.plots.run_argument import RunOrId, get_run, right_answers_noun
 
 
 def counterfactual_from_answer(answer: Answer) -> RoutingCounterfactual:
-    """Read the worker's answer to the probe "forced"."""
+    """Read the worker's answer to the probe "forced-routing"."""
     return compute_counterfactual(*(np.array(answer[key]) for key in ("weights", "losses", "right", "loss", "hit")))
 
 
@@ -33,10 +33,10 @@ def plot_forced_routing(
 ) -> go.Figure:
     """Draw the validation loss (nats) or accuracy if every text went to one expert, one bar per expert.
 
-    For texts to write, accuracy is the share that is written exactly.
+    For target texts, accuracy is the share that is generated exactly.
     """
     run = get_run(run)
-    found = counterfactual_from_answer(measure(answer, run, "forced", stage=stage, step=step))
+    found = counterfactual_from_answer(measure(answer, run, "forced-routing", stage=stage, step=step))
     names = expert_names(run, len(found.loss))
     shown = "loss" if what == "loss" else right_answers_noun(run)
     figure = make_pickable(drawn.draw_counterfactual(found, names, shown), range(len(names)))
@@ -58,7 +58,7 @@ def plot_routing_loss_increases(
     texts.
     """
     run = get_run(run)
-    measured = measure(answer, run, "forced", stage=stage, step=step)
+    measured = measure(answer, run, "forced-routing", stage=stage, step=step)
     found = counterfactual_from_answer(measured)
     names = expert_names(run, len(found.loss))
     order = np.argsort(found.loss_increases.min(1), kind="stable").tolist()
@@ -80,7 +80,7 @@ def plot_routing_temperatures(
 
     ``temperature`` is marked; infinity stands for even weights.
     """
-    found = measure(answer, run, "tempered", stage=stage, step=step)
+    found = measure(answer, run, "temperatures", stage=stage, step=step)
     values, noun = (found["factors"], found["loss"], found["accuracy"]), right_answers_noun(run)
     figure = drawn.draw_temperature(*values, None if np.isinf(temperature) else temperature, noun)
     return with_alt(figure, f"{drawn.describe_temperature(*values, noun)} On {found['rows']} validation texts.")

@@ -155,7 +155,7 @@ def _snapshot_tensors(run: Run, info: SnapshotInfo, sizes: BackboneShape) -> dic
 
     key = ("tensors", str(info.path), info.path.stat().st_mtime_ns)
     return cached_by_signature(
-        key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step, folded=True), sizes)
+        key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step, merged=True), sizes)
     )
 
 

@@ -123,7 +123,7 @@ def plot_low_rank_accuracy(
 ) -> go.Figure:
     """Draw validation accuracy and relative error of the prompt's best approximation of each rank.
 
-    For texts to write, accuracy is the share that is written exactly.
+    For target texts, accuracy is the share that is generated exactly.
     The best approximation is the truncated singular value decomposition (Eckart and Young, 1936).
     """
     found = measure(answer, run, "ranks", stage=stage, step=step)

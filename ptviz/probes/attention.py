@@ -36,7 +36,7 @@ def measure_attention(
         StoreError: if the method has no prompt token to attend to, or the answer would be too large.
     """
     rows = EncodedExamples(backbone, task, [row], m, length)
-    batch = replace(rows.make_batch([0]), targets=None)  # The answer is the first token of a written text.
+    batch = replace(rows.make_batch([0]), targets=None)  # The answer is the first token of a generated text.
     prompt: Prompt = method(batch)
     past = prompt.past
     slots = int(batch.slots.sum())
@@ -49,7 +49,7 @@ def measure_attention(
     kept: dict[int, int] = {}
     visible = slots if prompt.keep is None else int(prompt.keep.sum())
 
-    def visit(site: int, weights: Tensor) -> None:
+    def on_attention(site: int, weights: Tensor) -> None:
         if weights.shape[1] * queries * (past + slots) * backbone.sites > MAX_WEIGHTS:
             raise StoreError("these attention maps are too large to show; use a shorter text")
         seen[site] = _attention_to_prompt(weights[0].float(), batch, past)
@@ -59,7 +59,7 @@ def measure_attention(
         kept[site] = seen_past + (visible if sees_text else 0)
         names[site] = site_name(backbone, site, of_text, sees_text)
 
-    backbone(batch, prompt, rows.readout, visit=visit)
+    backbone(batch, prompt, rows.readout, on_attention=on_attention)
     stacked = torch.stack([seen[site] for site in sorted(seen)]).cpu().numpy()
     ids = batch.input_ids[0][batch.text_mask[0]].tolist()
     return {

@@ -31,7 +31,7 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
-from ptviz.tasks.metrics import score_labels
+from ptviz.tasks.scoring import score_labels
 from ptviz.training.evaluation import evaluate
 from ptviz.training.importance_scores import measure_token_importance
 
@@ -163,7 +163,7 @@ class PromptEditor:
             ``{"untouched": {"loss", "accuracy"}, "after": [of each edit: {"loss", "accuracy", "changed"} or None],
             "words": [of each edit, the new words], "rows": int, "m": int, "kinds": [edits that fit this prompt],
             "inside": whether it is keys and values, "outputs": None or {"inputs", "references", "before", "now"}}``;
-            ``changed`` counts changed answers, ``outputs`` are the written texts of a text-to-text task.
+            ``changed`` counts changed answers, ``outputs`` are the generated texts of a text-to-text task.
         """
         evaluator, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         before = evaluator.score()
@@ -177,7 +177,7 @@ class PromptEditor:
             "m": prompt_length(evaluator.prompt),
             "kinds": [name for name, kind in EDIT_TYPES.items() if not kind.is_unsupported(evaluator.prompt)],
             "inside": evaluator.prompt.embeddings is None,
-            "outputs": _written_outputs(evaluator, before, evaluator.score(chosen)),
+            "outputs": _generated_outputs(evaluator, before, evaluator.score(chosen)),
         }
 
     def measure_ablation(self, run: str, loaded: LoadedPrompt, tokens: Sequence[int]) -> dict[str, Any]:
@@ -292,7 +292,7 @@ class PromptEditor:
         return saved_prompts.static_tensors(method(evaluator.batches[0][1]))
 
 
-def _written_outputs(evaluator: EditEvaluator, before: EditScore, after: EditScore) -> dict[str, Any] | None:
+def _generated_outputs(evaluator: EditEvaluator, before: EditScore, after: EditScore) -> dict[str, Any] | None:
     """Return what is written for each example before and after the edits; None for other tasks."""
     if evaluator.examples.scoring != "texts":
         return None

@@ -73,10 +73,10 @@ def _measure_layers(loaded: LoadedPrompt, text: str) -> tuple[UInt8[np.ndarray, 
         raise StoreError("expected a method whose prompt stands at the input; its keys and values have no position")
     found: dict[int, Float[Tensor, "T T"]] = {}
 
-    def visit(site: int, weights: Float[Tensor, "N H T T"]) -> None:
+    def on_attention(site: int, weights: Float[Tensor, "N H T T"]) -> None:
         found[site] = weights[0].float().mean(0).cpu()
 
-    loaded.backbone(batch, prompt, rows.readout, visit=visit)
+    loaded.backbone(batch, prompt, rows.readout, on_attention=on_attention)
     stacked = torch.stack([found[site] for site in sorted(found)])
     norms = prompt.embeddings[0].float().norm(dim=-1)
     return (stacked * 255).round().to(torch.uint8).numpy(), tuple(round(norm, 4) for norm in norms.tolist())

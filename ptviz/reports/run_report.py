@@ -21,8 +21,8 @@ from ptviz.plots.mistakes import load_class_scores
 from ptviz.plots.predictions import has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.snippet import call_snippet, training_snippet
+from ptviz.reports.bibliography import CALIBRATION, MCNEMAR, cite
 from ptviz.reports.document import Code, Figure, Report, Section, Table
-from ptviz.reports.references import CALIBRATION, MCNEMAR, cite
 from ptviz.runs import Run, StoreError
 from ptviz.runs.run_filters import config_settings
 

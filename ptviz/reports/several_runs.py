@@ -10,7 +10,7 @@ from ptviz.analysis.comparison import compare_with_each, summarise_methods
 from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, table_cells
 from ptviz.analysis.statistics import MIN_SEEDS
 from ptviz.analysis.text_tables import latex_table, markdown_table
-from ptviz.experiments.comparison import with_row_scores
+from ptviz.experiments.run_results import with_row_scores
 from ptviz.plots import (
     plot_comparison,
     plot_convergence,
@@ -23,8 +23,8 @@ from ptviz.plots.comparison import load_results_of
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.plots.run_tables import settings_table
+from ptviz.reports.bibliography import HOLM, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
-from ptviz.reports.references import HOLM, TRANSFERABILITY, cite
 from ptviz.reports.run_report import figure_part, repeat_section
 from ptviz.runs import Run
 from ptviz.tasks.metrics import Metric, shared_metric

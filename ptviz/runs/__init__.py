@@ -7,7 +7,7 @@ from ptviz.runs.run_file_io import DiskFullError, StoreError
 from ptviz.runs.snapshots import SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, RUN_STATES, Status
 from ptviz.runs.store import RunSummary, Store, StoreProblem
-from ptviz.runs.writer import Writer
+from ptviz.runs.writer import RunWriter
 
 __all__ = [
     "ACTIVE_STATES",
@@ -17,10 +17,10 @@ __all__ = [
     "RunConfig",
     "RunHistory",
     "RunSummary",
+    "RunWriter",
     "SnapshotInfo",
     "Status",
     "Store",
     "StoreError",
     "StoreProblem",
-    "Writer",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ from ptviz.runs.snapshots import decode_resume_header
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft
 from ptviz.safe_text import safe_text
-from ptviz.tasks import ELSEWHERE_PREFIX, list_named_tasks, list_tasks
+from ptviz.tasks import ELSEWHERE_PREFIX, list_benchmark_tasks, list_tasks
 from ptviz.training.events import decode_event
 
 _JSON_FILES = ("config.json", "status.json", "environment.json", ANNOTATIONS_FILE, BUNDLE_MARKER)
@@ -178,7 +178,7 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
 
 def _local_task_name(name: str) -> str:
     """Return the name of a task that has one here; of any other, a name that is shown and never opened."""
-    named = {info.name for info in [*list_tasks(), *list_named_tasks()]}
+    named = {info.name for info in [*list_tasks(), *list_benchmark_tasks()]}
     return name if name in named or name.startswith(ELSEWHERE_PREFIX) else ELSEWHERE_PREFIX + name
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.runs.run_file_io import StoreError
-from ptviz.runs.snapshots import unfold_names
+from ptviz.runs.snapshots import read_merged_names
 
 
 def load_state(method: PromptMethod, state: dict[str, Tensor]) -> None:
@@ -32,11 +32,11 @@ def restore_method(method: PromptMethod, state: dict[str, Tensor]) -> PromptMeth
     Raises:
         StoreError: if the shapes belong to another method, backbone or other hyperparameters.
     """
-    if not (folded := unfold_names(state)):
+    if not (merged := read_merged_names(state)):
         load_state(method, state)
         return method
-    embeddings = next((one[None] for one in folded.values() if one.ndim == 2), None)
-    key_values = next((one[:, :, None] for one in folded.values() if one.ndim == 5), None)
+    embeddings = next((one[None] for one in merged.values() if one.ndim == 2), None)
+    key_values = next((one[:, :, None] for one in merged.values() if one.ndim == 5), None)
     try:
         return StaticPrompt(method.card, method.slots, embeddings, key_values)
     except ValueError as error:

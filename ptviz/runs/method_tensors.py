@@ -16,7 +16,7 @@ from ptviz.prompt import Batch, Spec
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state
 from ptviz.runs.run_file_io import StoreError
-from ptviz.runs.snapshots import FOLDED_AXES, unfold_names
+from ptviz.runs.snapshots import MERGED_AXES, read_merged_names
 
 
 def load_method_tensors(
@@ -27,8 +27,8 @@ def load_method_tensors(
     Raises:
         StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    if folded := _read_folded(state):
-        return folded
+    if merged := _read_merged(state):
+        return merged
     method = load_method(config, state, shape)
     with torch.no_grad():
         found = method.tensors()
@@ -47,15 +47,15 @@ def effective_prompt(config: RunConfig, state: Mapping[str, Tensor], shape: Back
     Raises:
         StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    if folded := _read_folded(state):
-        return next(iter(folded.values()))
+    if merged := _read_merged(state):
+        return next(iter(merged.values()))
     method = load_method(config, state, shape)
     with torch.no_grad():
         return _compute_effective_prompt(method, shape.width)
 
 
-def _read_folded(state: Mapping[str, Tensor]) -> dict[str, NamedAxesArray]:
-    return {n: NamedAxesArray(t.float().numpy(), FOLDED_AXES[t.ndim]) for n, t in unfold_names(state).items()}
+def _read_merged(state: Mapping[str, Tensor]) -> dict[str, NamedAxesArray]:
+    return {n: NamedAxesArray(t.float().numpy(), MERGED_AXES[t.ndim]) for n, t in read_merged_names(state).items()}
 
 
 def load_method(config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape) -> PromptMethod:

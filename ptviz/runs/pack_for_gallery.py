@@ -26,7 +26,7 @@ from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import SnapshotInfo
 from ptviz.runs.store import encode_config
 from ptviz.safe_text import slug
-from ptviz.training.folding import MIN_BYTES, fold_prompt
+from ptviz.training.merged_prompt import MIN_BYTES, merge_large_prompt
 
 MAX_SNAPSHOTS = 20
 """Most snapshots of a recorded run: enough to see how its prompt moves."""
@@ -38,7 +38,7 @@ def recorded_id(config: RunConfig) -> str:
     return f"recorded-{slug(f'{tasks}-{config.backbone}-{config.method}', 100)}-{config.training.seed}"
 
 
-def pack_run(
+def pack_gallery_run(
     run: Run,
     folder: Path,
     snapshot_bytes: int,
@@ -134,8 +134,8 @@ def _pack_tensors(source: Path, target: Path, config: RunConfig, dtype: torch.dt
     state, header = snapshots.read_tensors(source)
     axes = json.loads(header["axes"])
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > MIN_BYTES:
-        state = {snapshots.FOLDED_PREFIX + name: tensor for name, tensor in _merge(state, config).items()}
-        axes = {name: snapshots.FOLDED_AXES[tensor.ndim] for name, tensor in state.items()}
+        state = {snapshots.MERGED_PREFIX + name: tensor for name, tensor in _merge(state, config).items()}
+        axes = {name: snapshots.MERGED_AXES[tensor.ndim] for name, tensor in state.items()}
     elif dtype == torch.float32:
         shutil.copyfile(source, target)
         return
@@ -150,4 +150,4 @@ def _merge(state: Mapping[str, Tensor], config: RunConfig) -> dict[str, Tensor]:
     if shape is None:
         raise StoreError(f"{config.backbone}: expected a backbone of `ptviz backbones`, whose sizes are known")
     method = load_method(config, state, shape)
-    return fold_prompt(method) or {name: part.tensor for name, part in method.merge().tensors().items()}
+    return merge_large_prompt(method) or {name: part.tensor for name, part in method.merge().tensors().items()}

@@ -113,21 +113,21 @@ class Run:
         """Return the snapshots on disk, in training order."""
         return tensors.list_snapshots(self.path / "snapshots")
 
-    def snapshot(self, stage: int, step: int, *, folded: bool = False) -> dict[str, Tensor]:
+    def snapshot(self, stage: int, step: int, *, merged: bool = False) -> dict[str, Tensor]:
         """Return the method's state dict after ``step`` updates of ``stage``.
 
         Where a method's network is much larger than the prompt that it makes, only the newest and the best snapshot
-        have it. Others are returned as the merged prompt if ``folded``, see ``ptviz.runs.load_state.restore_method``.
+        have it. Others are returned as the merged prompt if ``merged``, see ``ptviz.runs.load_state.restore_method``.
 
         Raises:
             StoreError: if there is no such snapshot, it is damaged, or only the merged prompt is left of it.
         """
         state = tensors.read_tensors(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
-        if not tensors.unfold_names(state):
+        if not tensors.read_merged_names(state):
             return state
         if (whole := tensors.find_whole_state(self.path, stage, step)) is not None:
             return tensors.read_prefixed(*whole)
-        if folded:
+        if merged:
             return state
         steps = ", ".join(f"{info.step} of stage {info.stage}" for info in self.whole_snapshots())
         raise StoreError(
@@ -140,7 +140,7 @@ class Run:
         return [
             info
             for info in self.snapshots()
-            if not tensors.is_folded(info.path) or tensors.find_whole_state(self.path, info.stage, info.step)
+            if not tensors.holds_merged_prompt(info.path) or tensors.find_whole_state(self.path, info.stage, info.step)
         ]
 
     def resume_state(self) -> ResumeState | None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
-FOLDED_PREFIX = "folded/"
+MERGED_PREFIX = "folded/"
 """Begins the names of the tensors in a snapshot that holds the merged prompt instead of the method's state."""
-FOLDED_AXES: Mapping[int, tuple[str, ...]] = {2: ("m", "d"), 5: ("S", "kv", "H", "m", "h")}
-"""Axes of a folded tensor by their number: input embeddings, or keys and values at every attention site."""
+MERGED_AXES: Mapping[int, tuple[str, ...]] = {2: ("m", "d"), 5: ("S", "kv", "H", "m", "h")}
+"""Axes of a merged tensor by their number: input embeddings, or keys and values at every attention site."""
 AxesByTensor = Mapping[str, Sequence[str]]
 
 
@@ -120,15 +120,15 @@ def _to_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 2 else tensor
 
 
-def unfold_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the folded tensors of a snapshot by the method's symbols; empty if it holds the method's state."""
-    return {name.removeprefix(FOLDED_PREFIX): t for name, t in state.items() if name.startswith(FOLDED_PREFIX)}
+def read_merged_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the merged tensors of a snapshot by the method's symbols; empty if it holds the method's state."""
+    return {name.removeprefix(MERGED_PREFIX): t for name, t in state.items() if name.startswith(MERGED_PREFIX)}
 
 
-def is_folded(path: Path) -> bool:
+def holds_merged_prompt(path: Path) -> bool:
     """Return whether a snapshot holds the merged prompt alone; False for a file that cannot be read."""
     with suppress(OSError, SafetensorError, ValueError), safe_open(path, framework="np") as file:
-        return any(name.startswith(FOLDED_PREFIX) for name in file.keys())  # noqa: SIM118
+        return any(name.startswith(MERGED_PREFIX) for name in file.keys())  # noqa: SIM118
     return False
 
 
@@ -141,7 +141,7 @@ def find_whole_state(folder: Path, stage: int, step: int) -> tuple[Path, str] | 
         with suppress(OSError, SafetensorError, InvalidData), safe_open(folder / name, framework="np") as file:
             header = dict(file.metadata() or {})
             if name.startswith("prompt"):
-                is_whole = not any(key.startswith(FOLDED_PREFIX) for key in file.keys())  # noqa: SIM118
+                is_whole = not any(key.startswith(MERGED_PREFIX) for key in file.keys())  # noqa: SIM118
                 if is_whole and (header.get("stage"), header.get("step")) == (str(stage), str(step)):
                     return folder / name, ""
                 continue

@@ -65,13 +65,13 @@ class TargetRun(Run):
             finished=found.finished and _event_of_target(found.finished, self.target),
         )
 
-    def snapshot(self, stage: int, step: int, *, folded: bool = False) -> dict[str, Tensor]:
+    def snapshot(self, stage: int, step: int, *, merged: bool = False) -> dict[str, Tensor]:
         """Return the state of this target's method after ``step`` updates of ``stage``.
 
         Raises:
             StoreError: if there is no such snapshot, or it is damaged.
         """
-        return self._state(self.whole.snapshot(stage, step, folded=folded))
+        return self._state(self.whole.snapshot(stage, step, merged=merged))
 
     def prompt(self) -> dict[str, Tensor]:
         """Return the state of this target's method at the run's best step.

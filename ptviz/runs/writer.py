@@ -88,7 +88,7 @@ def write_status(folder: Path, status: Status, durable: bool = True) -> None:
             raise DiskFullError(f"the disk is full: {path} could not be written. Free some space") from None
 
 
-class Writer:
+class RunWriter:
     """Writes one run while it is trained. Use it as a context manager, which releases the run's lock at the end.
 
     Raises:
@@ -111,7 +111,7 @@ class Writer:
             self._lock.release()
             raise
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> RunWriter:
         return self
 
     def __exit__(
@@ -254,10 +254,10 @@ class Writer:
         state = dict(event.method), dict(event.resume), dict(event.progress)
         self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes, extensions=self._extensions)
         path = self.folder / "snapshots" / snapshots.snapshot_name(event.stage, event.step)
-        folded = {snapshots.FOLDED_PREFIX + name: tensor for name, tensor in event.folded.items()}
-        axes = {name: snapshots.FOLDED_AXES[tensor.ndim] for name, tensor in folded.items()} or self.axes
+        merged = {snapshots.MERGED_PREFIX + name: tensor for name, tensor in event.merged.items()}
+        axes = {name: snapshots.MERGED_AXES[tensor.ndim] for name, tensor in merged.items()} or self.axes
         header = snapshots.snapshot_header(event.stage, event.step, axes)
-        snapshots.write_tensors(path, folded or event.method, header)
+        snapshots.write_tensors(path, merged or event.method, header)
         snapshots.write_resume_state(self.folder / "resume.safetensors", self._resume_state)
 
     def _finish(self, event: Finished) -> None:
@@ -319,7 +319,7 @@ def mark_if_dead(run: Run) -> bool:
     if written.state not in ("running", "stopping") or (actual.state != "stopped" and actual.state != "failed"):
         return False
     try:
-        with Writer(run) as writer:
+        with RunWriter(run) as writer:
             if writer.status.state in ("running", "stopping"):
                 writer.end(actual.state, actual.reason)
     except StoreError:

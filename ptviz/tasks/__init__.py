@@ -9,6 +9,9 @@ from functools import partial
 
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
+from ptviz.tasks.benchmark_sets.listing import list_benchmark_tasks
+from ptviz.tasks.benchmark_sets.load import load_benchmark_task
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS, BenchmarkSet
 from ptviz.tasks.builtin.records import RecordTask
 from ptviz.tasks.builtin.registry import (
     BUILTIN_TASKS,
@@ -27,9 +30,6 @@ from ptviz.tasks.custom.options import TableLimits, TableOptions
 from ptviz.tasks.default_sources import default_source_tasks
 from ptviz.tasks.example import Example, SplitName, TaskError
 from ptviz.tasks.external import ExternalTask, external_tasks
-from ptviz.tasks.named.listing import list_named_tasks
-from ptviz.tasks.named.load import load_named_task
-from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.tasks.task import Task
 from ptviz.tasks.template import EncodedText, Template
 
@@ -47,17 +47,17 @@ __all__ = [
     "TaskInfo",
     "Template",
     "default_source_tasks",
-    "list_named_tasks",
+    "list_benchmark_tasks",
     "list_tasks",
+    "load_benchmark_task",
     "load_builtin_task",
     "load_hub_task",
-    "load_named_task",
     "load_table_task",
     "load_task",
     "named_task",
 ]
 
-NamedTask = BuiltinTask | RecordTask | NamedSet | TaskInfo
+NamedTask = BuiltinTask | RecordTask | BenchmarkSet | TaskInfo
 
 
 ELSEWHERE_PREFIX = "elsewhere:"
@@ -75,7 +75,7 @@ def named_task(name: str) -> NamedTask | None:
     return (
         BUILTIN_TASKS.get(name)
         or RECORD_TASKS.get(name)
-        or NAMED_SETS.get(name)
+        or BENCHMARK_SETS.get(name)
         or (external[name].info if name in external else None)
     )
 
@@ -106,7 +106,7 @@ def load_task(
         )
     builtin = builtin_task_names()
     loaders: dict[str, Callable[[int], Task]] = {
-        **dict.fromkeys(NAMED_SETS, partial(load_named_task, name)),
+        **dict.fromkeys(BENCHMARK_SETS, partial(load_benchmark_task, name)),
         **{own: task.load for own, task in external_tasks().items()},
         **dict.fromkeys(builtin, partial(load_builtin_task, name)),
     }
@@ -119,7 +119,7 @@ def load_task(
         return load_hub_task(name, text, label, options=options, seed=seed)
     if path.is_file() or is_table_name(name):
         return load_table_task(path, text, label, options=options, seed=seed)
-    known = [*builtin, *external_tasks(), *NAMED_SETS]
+    known = [*builtin, *external_tasks(), *BENCHMARK_SETS]
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise TaskError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS, RECORD_TASKS
 from ptviz.tasks.external import external_tasks
-from ptviz.tasks.named.sets import NAMED_SETS
 
 RELATED_TASKS: dict[str, tuple[str, ...]] = {
     "question type": ("yahoo", "stackoverflow", "mcid", "trec6"),
@@ -27,7 +27,7 @@ def default_source_tasks(
 ) -> tuple[str, ...]:
     """Return the names of up to ``count`` built-in source tasks for a target, whose answers are of the target's kind.
 
-    ``others`` are further targets of the same run. ``family``, and ``writes``, whether the answers are texts to write,
+    ``others`` are further targets of the same run. ``family``, and ``writes``, whether the answers are target texts,
     are used only where ``task`` is no known name; a family of no built-in task takes a mixed choice. Choices of an
     example are compared as classes are, so their sources have classes. Targets that leave none of the choice take any
     built-in tasks: a method that learns from sources needs some.
@@ -41,13 +41,13 @@ def default_source_tasks(
 
 
 def _writes(task: str, otherwise: bool) -> bool:
-    """Return whether the answers of a task by name are texts to write; ``otherwise`` for no known name."""
+    """Return whether the answers of a task by name are target texts; ``otherwise`` for no known name."""
     if task in BUILTIN_TASKS:
         return False
     if task in RECORD_TASKS:
         return RECORD_TASKS[task].kind == "text"
-    if task in NAMED_SETS:
-        return NAMED_SETS[task].kind == "text"
+    if task in BENCHMARK_SETS:
+        return BENCHMARK_SETS[task].kind == "text"
     other = external_tasks().get(task)
     return otherwise if other is None else other.info.kind == "text"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from ptviz.entry_points import load_entry_points, load_named
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS
 from ptviz.tasks.builtin.registry import TaskInfo, builtin_task_names
-from ptviz.tasks.named.sets import NAMED_SETS
 from ptviz.tasks.task import Task
 
 
@@ -26,5 +26,5 @@ class ExternalTask:
 @cache
 def external_tasks() -> dict[str, ExternalTask]:
     """Return the tasks of other packages by name; one that is broken is left out with a warning in the log."""
-    taken = {*builtin_task_names(), *NAMED_SETS}
+    taken = {*builtin_task_names(), *BENCHMARK_SETS}
     return load_entry_points("ptviz.tasks", lambda point: load_named(point, ExternalTask, "task", taken))

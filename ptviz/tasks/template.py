@@ -331,7 +331,7 @@ def _move_behind_texts(pattern: str, fields: Sequence[str]) -> str:
 
 
 def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str], chat: bool = False) -> tuple[int, bool]:
-    """Return the id that ends a written text, and whether it is the line's end.
+    """Return the id that ends a generated text, and whether it is the line's end.
 
     A decoder's texts end with their line, as in the texts that it was trained on, unless a target has several lines or
     the tokeniser no single token for it; all others with the end-of-sequence token. An answer in a ``chat`` ends with
@@ -348,7 +348,7 @@ def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str], chat: 
     if len(newline) == 1 and not any("\n" in target.strip() for target in targets):
         return newline[0], True
     if not (found := _special_token_ids("eos", tokeniser)):
-        raise ValueError("expected a tokeniser with an end-of-sequence token, which ends a written text")
+        raise ValueError("expected a tokeniser with an end-of-sequence token, which ends a generated text")
     return found[0], False
 
 

@@ -20,7 +20,7 @@ took 1.4 times as long on two cores)."""
 
 
 Scoring = Literal["classes", "choices", "texts"]
-"""How answers are compared: one score for each class, the likelihood of each choice's tokens, or written texts."""
+"""How answers are compared: one score for each class, the likelihood of each choice's tokens, or generated texts."""
 
 
 class EncodedExamples:
@@ -87,7 +87,7 @@ class EncodedExamples:
     def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
         """Return the examples with other examples and their answers before each; they must have no prompt slots.
 
-        The answer of a class is its label word, which ends as a written text does.
+        The answer of a class is its label word, which ends as a generated text does.
 
         An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay around the whole.
         """
@@ -173,7 +173,7 @@ def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
 
 
 def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:
-    """Return the id that ends a written text of this task, and whether it is the line's end; see ``end_token``."""
+    """Return the id that ends a generated text of this task, and whether it is the line's end; see ``end_token``."""
     texts = (text for row in task.train for text in (*row.targets, *row.choices))
     return end_token(backbone.tokeniser, backbone.readout_mode, texts, task.chat)
 

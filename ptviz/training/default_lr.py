@@ -14,7 +14,7 @@ FALLBACK_LR = 0.02
 @cache
 def load_sweep_winners() -> dict[str, Any]:
     """Return the winners of the recorded sweep: ``{backbone: {method: {"lr", "steps_per_second", ...}}}``."""
-    data: dict[str, Any] = json.loads((files("ptviz.training") / "defaults.json").read_text())
+    data: dict[str, Any] = json.loads((files("ptviz.training") / "lr_sweep_record.json").read_text())
     return data["winners"]  # type: ignore[no-any-return]
 
 

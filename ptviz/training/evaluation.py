@@ -18,7 +18,8 @@ from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Batch, Prompt
 from ptviz.tasks import Example, SplitName, Task
-from ptviz.tasks.metrics import Metric, score_each_text, score_labels, score_texts
+from ptviz.tasks.metrics import Metric
+from ptviz.tasks.scoring import score_each_text, score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
@@ -38,7 +39,8 @@ class EvaluationScores:
 
     ``probabilities`` are those of the classes, or of the choices (0 past an example's last one); for a text-to-text
     task they have no columns, and ``written`` holds the outputs. The loss of target texts is a mean over their tokens.
-    ``margin`` is what a mean of scores of written texts may differ by chance: one standard error, at least one example.
+    ``margin`` is what a mean of scores of generated texts may differ by chance: one standard error, at least one
+    example.
     """
 
     loss: float
@@ -100,7 +102,7 @@ def score_choices(rows: EncodedExamples, indices: Sequence[int], prompt: Prompt)
 
 
 def _evaluate_texts(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
-    written = write_texts(method, rows)
+    written = generate_outputs(method, rows)
     references = [example.targets for example in rows.sources]
     score = score_texts(rows.task.scorer, written, references) if written else float("nan")
     margin = _margin(rows.task.scorer, written, references)
@@ -127,7 +129,7 @@ def mean_target_loss(method: PromptMethod | None, rows: EncodedExamples) -> floa
 
 
 @torch.no_grad()
-def write_texts(
+def generate_outputs(
     method: Callable[[Batch], Prompt] | None,
     rows: EncodedExamples,
     settings: GenerationSettings | None = None,
@@ -147,17 +149,17 @@ def write_texts(
         if on_text is not None:
             on_text(decode(seen))
 
-    return [decode(ids) for ids in write_tokens(method, rows, settings, stream if on_text else None)]
+    return [decode(ids) for ids in generate_token_ids(method, rows, settings, stream if on_text else None)]
 
 
 @torch.no_grad()
-def write_tokens(
+def generate_token_ids(
     method: Callable[[Batch], Prompt] | None,
     rows: EncodedExamples,
     settings: GenerationSettings | None = None,
     on_token: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
-    """Return the ids of the tokens that the backbone writes after each example, without the end; see ``write_texts``.
+    """Return the ids of the tokens generated after each example, without the end; see ``generate_outputs``.
 
     ``on_token`` gets each token as it is chosen; it needs a single example and no beams.
     """
@@ -202,7 +204,7 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
     places = getattr(backbone.model.config, "max_position_embeddings", None)
     # An encoder with learned positions has no more of them.
     if backbone.family == "decoder" or places is None or max(len(row.ids) for row in ahead.examples) <= places:
-        context = score_texts(task.scorer, write_texts(None, ahead), references)
+        context = score_texts(task.scorer, generate_outputs(None, ahead), references)
     some = task.validation[:SHOWN_EXAMPLES]
     return Baselines(
         majority_score(task, "validation"),
@@ -257,9 +259,9 @@ def predict(
 def answer_examples(
     method: PromptMethod | None, backbone: Backbone, task: Task, examples: Sequence[Example], length: int = 64
 ) -> list[Any]:
-    """Return the answer to each example: a list of probabilities of its classes or choices, or the written text."""
+    """Return the answer to each example: a list of probabilities of its classes or choices, or the generated text."""
     rows = EncodedExamples(backbone, task, examples, 0 if method is None else method.slots, length)
-    return write_texts(method, rows) if task.kind == "text" else evaluate(method, rows).probabilities.tolist()
+    return generate_outputs(method, rows) if task.kind == "text" else evaluate(method, rows).probabilities.tolist()
 
 
 def clone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -132,7 +132,7 @@ class Snapshot(Event):
     """The state after ``step`` updates, to analyse it or to resume from it.
 
     ``method`` is the method's state dict; ``resume`` holds the tensors of the optimiser and of the best prompt,
-    ``progress`` the counters. ``folded`` is the merged prompt by its symbols where the state is much larger, else
+    ``progress`` the counters. ``merged`` is the merged prompt by its symbols where the state is much larger, else
     empty.
     """
 
@@ -142,7 +142,7 @@ class Snapshot(Event):
     method: Mapping[str, Tensor]
     resume: Mapping[str, Tensor]
     progress: Mapping[str, Any]
-    folded: Mapping[str, Tensor] = field(default_factory=dict)
+    merged: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptviz.methods.base import PromptMethod, Stage, StageContext
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Batch, Output
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig

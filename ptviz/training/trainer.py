@@ -16,7 +16,7 @@ from ptviz.backbones import Backbone
 from ptviz.methods import method_uses_source_tasks
 from ptviz.methods.base import PromptMethod, Stage
 from ptviz.methods.registry import build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
 from ptviz.training.batches import EncodedExamples, expand_references
@@ -43,12 +43,12 @@ from ptviz.training.events import (
     StageStarted,
     StepCompleted,
 )
-from ptviz.training.folding import fold_prompt
 from ptviz.training.label_texts import check_label_texts
+from ptviz.training.merged_prompt import merge_large_prompt
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
 from ptviz.training.several_targets import check_targets, mark_best, mean_event
-from ptviz.training.source_prompts import (
+from ptviz.training.source_prompt_config import (
     SOURCE_METHOD,
     build_source_method,
     check_unique_names,
@@ -354,7 +354,7 @@ class _TrainingLoop:
         optimiser = {f"optimiser/{name}": tensor for name, tensor in optimizer.state_dict().items()}
         best = {f"best/{name}": tensor for name, tensor in self.best_state.items()}
         state = clone_state(self.method.state_dict())
-        rest = {**optimiser, **best}, asdict(self.progress), fold_prompt(self.method)
+        rest = {**optimiser, **best}, asdict(self.progress), merge_large_prompt(self.method)
         return Snapshot(index, self.progress.step, state, *rest)
 
     def finish(self, reason: str) -> Finished:

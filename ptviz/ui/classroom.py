@@ -1,4 +1,4 @@
-"""Who looks at a page, in a classroom; and what is said to her about it."""
+"""Who looks at a page, in a classroom; and what the pages tell this visitor."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     known = {info.name for info in tasks.list_tasks()}
     if config.task in known:
         params["task"] = config.task
-    elif config.task in {info.name for info in tasks.list_named_tasks()}:
+    elif config.task in {info.name for info in tasks.list_benchmark_tasks()}:
         params |= {"from": "from the hub", "set": config.task}
     elif config.task.startswith("hub:"):
         params |= {"from": "from the hub", "hub": config.task.removeprefix("hub:")}

@@ -26,7 +26,7 @@ from starlette.routing import Route
 import ptviz
 from ptviz.classroom.rules import active_rules
 from ptviz.safe_text import escape_log_records
-from ptviz.ui.classroom_door import ClassroomDoor
+from ptviz.ui.classroom_sign_in import ClassroomDoor
 from ptviz.ui.request_guard import RequestGuard
 
 _M_ARENA_MAX = -8

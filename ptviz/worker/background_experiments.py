@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments import references, transfer, transfer_gain
+from ptviz.experiments import lora_and_full_tuning, transfer, transfer_gain
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import TransferRun, TransferScore
 from ptviz.runs.failure_messages import failure_reason
@@ -84,7 +84,7 @@ def _run_job(store: Store, job: Job, model_cache: ModelCache) -> Iterator[Transf
 
 
 def _train_references(job: ReferenceJob) -> Iterator[None]:
-    yield from references.train_missing(job.kinds, job.configs())
+    yield from lora_and_full_tuning.train_missing(job.kinds, job.configs())
 
 
 def _summarise_failures(refused: list[TransferScore | TransferRun]) -> str:

@@ -14,15 +14,15 @@ from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, answer_texts
-from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
+from ptviz.engine.text_generation import load_checkpoint_text_generator, load_text_generator
 from ptviz.engine.time_estimate import measure_speed
 from ptviz.probes.attention import measure_attention
+from ptviz.probes.decompositions import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.edit_effects import PromptEditor
+from ptviz.probes.generated_tokens import measure_generated_tokens
 from ptviz.probes.logit_lens import lens_refusal, measure_logit_lens
-from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.neurons import find_neurons
-from ptviz.probes.routing import measure_forced_routing, measure_routing_by_task, measure_temperatures
-from ptviz.probes.written_tokens import measure_written_tokens
+from ptviz.probes.routing_counterfactuals import measure_forced_routing, measure_routing_by_task, measure_temperatures
 from ptviz.prompt import Batch
 from ptviz.runs.config import RunConfig
 from ptviz.runs.embedding_table import save_vocabulary
@@ -81,7 +81,7 @@ def predict(
     step: int | None = None,
     stream: str = "",
 ) -> dict[str, Any]:
-    """Return the answers to texts with and without a run's prompt: class probabilities, or written texts.
+    """Return the answers to texts with and without a run's prompt: class probabilities, or generated texts.
 
     A single text that is being written can be read under the name ``stream`` (see ``ptviz.worker.partial_texts``).
 
@@ -117,7 +117,7 @@ def generate(
     ``stream``.
 
     Returns:
-        The answer of ``ptviz.engine.text_generation.Writer.write``.
+        The answer of ``ptviz.engine.text_generation.TextGenerator.generate``.
 
     Raises:
         StoreError: if there is no such prompt, or it does not fit.
@@ -126,10 +126,10 @@ def generate(
     with partial_texts(context.store, stream) as on_text:
         if path:
             bundle = open_checkpoint(Path(path))
-            writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
+            generator = load_checkpoint_text_generator(bundle, backbone, context.model_cache, prompt, template)
         else:
-            writer = load_writer(context.store, context.model_cache, run, stage, step, template)
-        return writer.write(texts, writer.make_settings(**settings), on_text)
+            generator = load_text_generator(context.store, context.model_cache, run, stage, step, template)
+        return generator.generate(texts, generator.make_settings(**settings), on_text)
 
 
 def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "") -> dict[str, Any]:
@@ -302,14 +302,14 @@ HANDLERS: Mapping[str, Handler] = {
 """The handler of every kind of request."""
 
 PROBES: Mapping[str, Handler] = {
-    "forced": measure_forced_routing,
-    "tempered": measure_temperatures,
+    "forced-routing": measure_forced_routing,
+    "temperatures": measure_temperatures,
     "by-task": measure_routing_by_task,
     "ranks": measure_low_rank,
     "saliency": measure_saliency,
     "shift": measure_embedding_shift,
     "lens": measure_logit_lens,
-    "written": measure_written_tokens,
+    "written": measure_generated_tokens,
     "neurons": find_neurons,
 }
 """Measurements of the "measure" request. Each takes the ``LoadedPrompt``, the ``ModelCache`` and its own keywords."""

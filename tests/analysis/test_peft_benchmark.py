@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ptviz.analysis import peft_benchmark as peft
+from ptviz.analysis import peft_benchmark_files as reading
 from ptviz.analysis.comparison import pareto_front, steps_to_reach, summarise_methods
 from ptviz.checkpoints import CheckpointError
-from ptviz.checkpoints import benchmark_files as reading
 from tests.analysis.peft_results import GIB, result, written
 
 

@@ -1,4 +1,4 @@
-"""Written text: the tokens of a slow loop that recomputes everything, and of PEFT's own ``generate``."""
+"""Generated text: the tokens of a slow loop that recomputes everything, and of PEFT's own ``generate``."""
 
 from __future__ import annotations
 

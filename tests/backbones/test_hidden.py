@@ -65,7 +65,7 @@ def test_attention_can_be_recorded_at_every_site(family: str) -> None:
         **{way: part.detach() for way, part in prompt_for(backbone, batch, "embeddings key_values").items()}
     )
     seen: dict[int, Tensor] = {}
-    watched = backbone(batch, prompt, readout, visit=seen.__setitem__)
+    watched = backbone(batch, prompt, readout, on_attention=seen.__setitem__)
     assert list(seen) == list(range(SITES[family]))
     columns = batch.input_ids.shape[1]
     for weights in seen.values():
@@ -83,7 +83,7 @@ def test_attention_can_be_recorded_at_every_site(family: str) -> None:
 def test_causal_models_never_look_ahead(family: str) -> None:
     backbone, batch, readout = case(family, M)
     seen: dict[int, Tensor] = {}
-    backbone(batch, Prompt(embeddings=torch.randn(1, M, 32)), readout, visit=seen.__setitem__)
+    backbone(batch, Prompt(embeddings=torch.randn(1, M, 32)), readout, on_attention=seen.__setitem__)
     for weights in seen.values():
         real = weights.masked_select(batch.mask[:, None, :, None]).reshape(-1)
         assert real.numel() > 0

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptviz.backbones import Backbone, BackboneError, load_backbone, registry, wrap_model
-from ptviz.backbones import attention as attention_module
+from ptviz.backbones import prompt_attention as attention_module
 from ptviz.backbones.families import FAMILIES, REFUSED_FAMILIES, Family, describe_families
 from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.backbones.label_tokens import assign_label_tokens
@@ -233,7 +233,7 @@ def test_refused_families_say_why(name: str, tmp_path: Path) -> None:
 def test_a_refused_family_would_not_get_past_the_checks(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reasons are real: without the list, the door or the comparison refuses the model too."""
+    """The reasons are real: without the list, the loading check or the comparison refuses the model too."""
     kind = "encoder-decoder" if name == "pegasus" else "decoder"
     layers = {"layer_types": ["conv", "full_attention"]} if name == "lfm2" else {}
     folder = saved(Family(name, name, kind, ""), tmp_path, **layers)

@@ -189,7 +189,7 @@ def test_a_prefix_is_the_past_of_a_causal_model() -> None:
         backbone, batch, readout = case(family, 0)
         past = torch.tensor([[30, 41, 52, 63]])
         left: dict[int, tuple[Tensor, Tensor]] = {}
-        backbone.model.base_model(input_ids=past, collect=left, use_cache=False)
+        backbone.model.base_model(input_ids=past, collect_kv=left, use_cache=False)
         kv = torch.stack([torch.stack(left[site]) for site in range(backbone.sites)])
         ours = backbone(batch, Prompt(key_values=kv), readout).logits
         ahead = past.expand(len(batch), -1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from tests.app_server import HANGS_SECONDS, AppServer
 
@@ -99,7 +99,7 @@ def make_finished() -> Callable[[Store, RunConfig], Run]:
 
     def make(store: Store, config: RunConfig) -> Run:
         run = store.create(config)
-        with Writer(run) as writer:
+        with RunWriter(run) as writer:
             writer.begin(None)
             writer.write_event(StageStarted(0, "tune", 20))
             for step in range(21):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from tests.families import one_thread
@@ -20,12 +20,12 @@ __all__ = ["make_run", "one_thread"]
 @pytest.fixture
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Make a run, "finished" or "running" (held by this test)."""
-    held: list[Writer] = []
+    held: list[RunWriter] = []
 
     def make(state: str, name: str = "", **config: Any) -> Run:
         training = TrainConfig(steps=10, evaluate_every=5, snapshot_every=5)
         run = Store(tmp_path / "runs").create(RunConfig(name=name, training=training, **config))
-        writer = Writer(run)
+        writer = RunWriter(run)
         writer.axes = {"P": ("m", "d")}
         writer.begin(None)
         writer.write_event(StageStarted(0, "tune", 10))

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from ptviz.checkpoints import CheckpointError
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-from ptviz.cli.export import compute_static_prompt, find_factors
+from ptviz.engine.prompt_export import compute_static_prompt, find_factors
 from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError

@@ -14,7 +14,7 @@ from ptviz.checkpoints.detect import open_in_process
 from ptviz.classroom.visitor_executor import VisitorExecutor
 from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
 from ptviz.executors.local import LocalExecutor
-from ptviz.experiments import comparison
+from ptviz.experiments import planned_runs
 from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt
@@ -38,9 +38,9 @@ def test_what_breaks_a_rule_is_refused_before_anything_is_queued(
             executor.submit(config)
     configs = [small(seed=seed) for seed in range(4)]
     with pytest.raises(ValueError, match="you have 0 and asked for 4 more"):
-        comparison.start_runs(executor, [comparison.PlannedRun(config) for config in configs])
+        planned_runs.start_runs(executor, [planned_runs.PlannedRun(config) for config in configs])
     with pytest.raises(ValueError, match="steps"):
-        comparison.start_runs(executor, [comparison.PlannedRun(one) for one in (configs[0], small(steps=101))])
+        planned_runs.start_runs(executor, [planned_runs.PlannedRun(one) for one in (configs[0], small(steps=101))])
     assert not whole.list()
 
 

@@ -10,7 +10,7 @@ import pytest
 from ptviz.classroom import waiting_times
 from ptviz.classroom.visitor_store import VisitorStore
 from ptviz.engine.time_estimate import TimeEstimate
-from ptviz.runs import RunConfig, Store, Writer
+from ptviz.runs import RunConfig, RunWriter, Store
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_waits_add_up_in_the_order_of_turns(
     monkeypatch.setattr("ptviz.engine.time_estimate.estimate_each", estimate_by_steps)
     now, first = boris.create(small(steps=90), queued=True), anna.create(small(steps=10), queued=True)
     second, his = anna.create(small(steps=20), queued=True), boris.create(small(steps=30), queued=True)
-    with Writer(now) as writer:
+    with RunWriter(now) as writer:
         writer.begin(None)
         turns = waiting_times.queue_turns(whole)
         left = 90.0 - now.status().seconds

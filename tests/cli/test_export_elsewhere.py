@@ -67,7 +67,7 @@ def test_the_readmes_script_writes_what_ptviz_writes(
 ) -> None:
     run = train(backbone, method)
     answer = shell("export", run, "--to", "peft", "my-adapter", "--json")
-    assert any("how a text is written" in note for note in answer.json["notes"])
+    assert any("how a text is generated" in note for note in answer.json["notes"])
     layout = json.loads(Path("my-adapter/layout.json").read_text())
     # A decoder's text ends with its line; random weights may never write one.
     tokeniser = make_tiny_tokeniser()

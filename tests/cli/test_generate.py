@@ -68,6 +68,6 @@ def test_bad_settings_are_one_line(shell: Shell, trained: str, words: tuple[str,
 def test_what_cannot_write_says_why(shell: Shell, table: Path, tmp_path: Path) -> None:
     options = ["--backbone", "tiny-encoder", "--task", str(table), "--steps", "2", "--batch", "4", "--json"]
     run = shell("train", "prompt-tuning", *options).json["run"]
-    assert "reads texts and writes none" in shell("generate", run, "who").err
+    assert "reads texts and generates none" in shell("generate", run, "who").err
     assert shell("generate", tmp_path / "absent", "who").code == 2
     assert "expected texts or --file" in shell("generate", run, "who", "--file", tmp_path / "x").err

@@ -63,7 +63,7 @@ STORED: dict[str, Formula] = TRAINED | {
     "ctpt": lambda s, k: k["m"] * s.width,
     "mpt": lambda s, k: k["m"] * s.width,
 }
-"""After folding what can be folded."""
+"""After merging what can be merged."""
 
 WIDTHS = {"small": 512, "base": 768, "large": 1024, "xl": 2048, "xxl": 4096}
 
@@ -119,7 +119,7 @@ def test_p_tuning_v2_with_grouped_heads() -> None:
 
 
 def test_prefix_tuning_on_bert_large_is_p_tuning_v2_with_its_projection() -> None:
-    """P-tuning v2's ``--prefix_projection``: the same encoder, and the same prefix once it is folded."""
+    """P-tuning v2's ``--prefix_projection``: the same encoder, and the same prefix once it is merged."""
     method = build_method("prefix-tuning", shape(1024, 24), {"m": 20, "hidden": 512})
     assert method.trainable_parameters() == 25_760_256
     assert method.stored_parameters() == 983_040

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import Backbone
 from ptviz.methods import REGISTRY, PromptMethod, build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.training import Finished, StepCompleted, TrainConfig, train
 from ptviz.training.events import Evaluated, StageStarted
 from ptviz.training.stage_steps import count_stage_steps

@@ -21,8 +21,8 @@ from ptviz.runs import RunConfig, Store
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.status import Status
 from ptviz.tasks import TableOptions
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS, BenchmarkSet
 from ptviz.tasks.metrics import METRICS
-from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.training import TrainConfig
 from ptviz.training.events import PLAIN_EVENTS
 
@@ -59,8 +59,8 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert len(re.findall(r"^\| `", text, re.M)) == len(METRICS)
 
 
-def named_set_row(name: str, entry: NamedSet) -> str:
-    """Return a named set as a row of docs/named-sets.md."""
+def named_set_row(name: str, entry: BenchmarkSet) -> str:
+    """Return a benchmark set as a row of docs/benchmark-sets.md."""
     answer = {
         "classification": ", ".join(label.word for label in entry.labels.values()),
         "choice": f"one of {len(entry.choices)} choices",
@@ -73,9 +73,9 @@ def named_set_row(name: str, entry: NamedSet) -> str:
 
 
 def test_the_table_of_named_sets_is_that_of_the_code() -> None:
-    expected = "\n".join(named_set_row(name, entry) for name, entry in NAMED_SETS.items())
-    table = re.findall(r"^\| `.*$", (ROOT / "docs" / "named-sets.md").read_text(), re.M)
-    assert "\n".join(table) == expected, f"put these rows in docs/named-sets.md:\n{expected}"
+    expected = "\n".join(named_set_row(name, entry) for name, entry in BENCHMARK_SETS.items())
+    table = re.findall(r"^\| `.*$", (ROOT / "docs" / "benchmark-sets.md").read_text(), re.M)
+    assert "\n".join(table) == expected, f"put these rows in docs/benchmark-sets.md:\n{expected}"
 
 
 def test_the_tables_of_families_are_generated() -> None:

@@ -17,8 +17,8 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.text_generation import (
     generate_texts,
     input_template,
-    load_checkpoint_writer,
-    load_writer,
+    load_checkpoint_text_generator,
+    load_text_generator,
     read_inputs,
 )
 from ptviz.prompt import Prompt
@@ -84,11 +84,11 @@ def test_a_saved_prompt_and_its_checkpoint_write_the_same(tmp_path: Path) -> Non
     rows = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
     saved = save_prompt(store.prompts_folder, {"embeddings": rows}, "P", "tiny-decoder", None, {})
     np.save(tmp_path / "P.npy", rows.numpy())
-    writers = [
-        load_writer(store, cache, SAVED_PREFIX + saved.id),
-        load_checkpoint_writer(open_in_process(tmp_path / "P.npy"), "tiny-decoder", cache),
+    generators = [
+        load_text_generator(store, cache, SAVED_PREFIX + saved.id),
+        load_checkpoint_text_generator(open_in_process(tmp_path / "P.npy"), "tiny-decoder", cache),
     ]
-    first, second = (one.write(TEXTS, SHORT) for one in writers)
+    first, second = (one.generate(TEXTS, SHORT) for one in generators)
     assert first == second
     assert first["with"] != first["without"]
     assert first["template"] == "{prompt}{text}"
@@ -98,9 +98,9 @@ def test_a_checkpoint_needs_a_backbone_that_it_fits(tmp_path: Path) -> None:
     np.save(tmp_path / "P.npy", np.zeros((3, 31), np.float32))
     bundle, cache = open_in_process(tmp_path / "P.npy"), ModelCache()
     with pytest.raises(StoreError, match="expected the backbone"):
-        load_checkpoint_writer(bundle, "", cache)
+        load_checkpoint_text_generator(bundle, "", cache)
     with pytest.raises(StoreError, match=r"expected \(3, 32\) for tiny-decoder; got \(3, 31\)"):
-        load_checkpoint_writer(bundle, "tiny-decoder", cache)
+        load_checkpoint_text_generator(bundle, "tiny-decoder", cache)
 
 
 def test_keys_and_values_of_another_shape_are_refused() -> None:
@@ -110,7 +110,7 @@ def test_keys_and_values_of_another_shape_are_refused() -> None:
 
 
 def test_an_encoder_is_refused_with_its_reason() -> None:
-    with pytest.raises(BackboneError, match="reads texts and writes none"):
+    with pytest.raises(BackboneError, match="reads texts and generates none"):
         generate_texts(None, backbone_of("bert"), TEXTS)
 
 

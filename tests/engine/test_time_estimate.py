@@ -10,7 +10,7 @@ import pytest
 
 from ptviz.engine import time_estimate
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.source_prompts import source_run_configs
+from ptviz.engine.source_prompt_runs import source_run_configs
 from ptviz.engine.time_estimate import (
     UNKNOWN,
     MeasuredSpeed,
@@ -19,7 +19,7 @@ from ptviz.engine.time_estimate import (
     load_measured_speed,
     measure_speed,
 )
-from ptviz.runs import RunConfig, Store, Writer
+from ptviz.runs import RunConfig, RunWriter, Store
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.training.events import Finished
 
@@ -34,7 +34,7 @@ def finish(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fin
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
 
     def make(config: RunConfig, seconds: float, **environment: object) -> None:
-        with Writer(store.create(config)) as writer:
+        with RunWriter(store.create(config)) as writer:
             writer.begin(None)
             writer.write_environment(dict(environment))
             writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 1, config.training.steps, seconds, 10.0))

@@ -19,11 +19,11 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, make_missing_predictions
 from ptviz.engine.train_job import execute_run, train_run
-from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Status, Store, StoreError
 from ptviz.runs import failure_messages as reasons_module
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.predictions import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
-from ptviz.runs.resume import plan_extension, prepare_resume
+from ptviz.runs.prepare_resume import plan_extension, prepare_resume
 from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError
 from ptviz.runs.snapshots import read_tensors, write_resume_state
 from ptviz.runs.writer import mark_if_dead
@@ -584,7 +584,7 @@ def test_a_damaged_state_fails_with_a_reason_and_the_rest_stays(
 
 def test_a_run_has_one_writer(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    with Writer(run), pytest.raises(StoreError, match="is being written by process"):
+    with RunWriter(run), pytest.raises(StoreError, match="is being written by process"):
         execute_run(run.path, model_cache)
     execute_run(run.path, model_cache)
     assert run.status().state == "finished"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ptviz.methods import CTPT, MPT, PromptMethod, StageContext, StaticPrompt, TransPrompt, build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt
 from tests.equations.test_encoders import linear, one_way, precise, relu
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely

@@ -149,7 +149,7 @@ def test_prefix_tuning_drops_entries_only_while_training() -> None:
     assert kv.shape[2] == len(batch)
     assert 0.25 < dropped.double().mean() < 0.35
     torch.testing.assert_close(kv[~dropped], whole.expand_as(kv)[~dropped] / 0.7, **CLOSE)
-    assert torch.equal(method.merge()(batch).key_values, whole), "folding drops nothing"
+    assert torch.equal(method.merge()(batch).key_values, whole), "merging drops nothing"
 
 
 @pytest.mark.parametrize("which", ["p-tuning, lstm", "p-tuning, mlp", "residual"])
@@ -202,7 +202,7 @@ def start_of_prompt_tuning(family: str) -> PromptMethod:
 
 @FAMILIES
 @EACH
-def test_folding_leaves_the_logits_as_they_are(which: str, family: str) -> None:
+def test_merging_leaves_the_logits_as_they_are(which: str, family: str) -> None:
     method = encoded(which, family)
     merged = method.merge()
     assert isinstance(merged, StaticPrompt)
@@ -238,21 +238,21 @@ def test_merged_prompts_have_the_declared_size(which: str) -> None:
     assert torch.equal(scores("gpt2", again), scores("gpt2", merged))
 
 
-def test_folded_prompts_are_no_method_of_the_survey() -> None:
+def test_merged_prompts_are_no_method_of_the_survey() -> None:
     assert StaticPrompt not in REGISTRY.values()
     plain = method_of("prompt-tuning", backbone_of("gpt2"))
-    assert plain.merge() is plain, "nothing to fold: itself"
+    assert plain.merge() is plain, "nothing to merge: itself"
 
 
 @pytest.mark.parametrize("slots", [0, 3])
-def test_folded_prompts_fill_their_slots(slots: int) -> None:
+def test_merged_prompts_fill_their_slots(slots: int) -> None:
     card = REGISTRY["residual"].card
     with pytest.raises(ValueError, match=rf"expected embeddings for {slots} slots of residual; got 4"):
         StaticPrompt(card, slots, torch.zeros(1, 4, 32))
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
-def test_folded_prompts_shift_words_and_hide_tokens(family: str) -> None:
+def test_merged_prompts_shift_words_and_hide_tokens(family: str) -> None:
     """DePT's table of shifts and a pruned prompt, which other methods merge into."""
     backbone, batch, readout = case(family, M)
     dept = method_of("dept", backbone, m=M)
@@ -302,7 +302,7 @@ def test_a_prefix_without_tokens_is_no_prefix(family: str) -> None:
 
 
 @FAMILIES
-def test_a_folded_prefix_is_p_tuning_v2(family: str) -> None:
+def test_a_merged_prefix_is_p_tuning_v2(family: str) -> None:
     method, v2 = encoded("prefix-tuning", family), method_of("p-tuning-v2", backbone_of(family), m=M)
     assert method.stored_parameters() == v2.trainable_parameters()
     with torch.no_grad():

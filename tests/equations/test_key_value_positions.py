@@ -16,7 +16,7 @@ M = 3
 def keys_and_values(backbone: Backbone, ids: torch.Tensor) -> torch.Tensor:
     """Return the keys and values (1, 2, 1, H, m, h) of tokens at positions 0 to m - 1 in a model of one layer."""
     gathered: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    backbone.model.base_model(input_ids=ids, collect=gathered)
+    backbone.model.base_model(input_ids=ids, collect_kv=gathered)
     return torch.stack(gathered[0])[None]
 
 

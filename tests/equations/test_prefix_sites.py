@@ -51,7 +51,7 @@ def test_weights_of_a_prefix_that_a_site_does_not_see_are_zero(family: str) -> N
     prompt = trained("p-tuning-v2", family, "0")(batch)
     seen: dict[int, torch.Tensor] = {}
     with torch.no_grad():
-        watched = backbone(batch, prompt, readout, visit=seen.__setitem__).logits
+        watched = backbone(batch, prompt, readout, on_attention=seen.__setitem__).logits
         torch.testing.assert_close(watched, backbone(batch, prompt, readout).logits, **CLOSE)
     assert float(seen[0][..., :3].sum()) > 0
     for site in range(1, backbone.sites):

@@ -66,7 +66,7 @@ def same_prompt(one: Run, other: Run) -> None:
     assert one.status().state == other.status().state == "finished"
     assert [info[:2] for info in one.snapshots()] == [info[:2] for info in other.snapshots()]
     states = [(one.prompt(), other.prompt())]
-    states += [(one.snapshot(*at[:2], folded=True), other.snapshot(*at[:2], folded=True)) for at in one.snapshots()]
+    states += [(one.snapshot(*at[:2], merged=True), other.snapshot(*at[:2], merged=True)) for at in one.snapshots()]
     for state, expected in states:
         assert state.keys() == expected.keys()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in state.items())

@@ -51,7 +51,7 @@ def check_that_the_bad_rate_was_stopped(runs: dict[float, Run]) -> None:
     assert 20 <= runs[1e-6].status().step < 800
 
 
-def test_a_hopeless_run_is_stopped_early_on_this_machine(spec, tmp_path, monkeypatch, capsys, request):
+def test_a_lagging_run_is_stopped_early_on_this_machine(spec, tmp_path, monkeypatch, capsys, request):
     monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
     request.addfinalizer(lambda: end_processes(tmp_path))  # the command leaves its worker to the next one
     assert run_command(["sweep", str(spec), "--json"]) == 0
@@ -65,7 +65,7 @@ def test_a_hopeless_run_is_stopped_early_on_this_machine(spec, tmp_path, monkeyp
     assert runs[1e-6].status().step == step
 
 
-def test_a_hopeless_run_is_stopped_early_on_a_cluster(spec, cluster, executor, monkeypatch, capsys):
+def test_a_lagging_run_is_stopped_early_on_a_cluster(spec, cluster, executor, monkeypatch, capsys):
     monkeypatch.setenv("PTVIZ_HOME", str(executor.store.root.parent))
     words = ["sweep", str(spec), "--executor", "ray", "--address", cluster.address, "--json"]
     assert run_command(words) == 0

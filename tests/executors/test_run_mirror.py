@@ -13,7 +13,7 @@ import torch
 
 from ptviz.engine.train_job import train_run
 from ptviz.executors.run_collector import RunCollector
-from ptviz.executors.run_mirror import Change, FolderMirror, apply_changes, size_of, unpack_run
+from ptviz.executors.run_mirror import Change, FolderMirror, apply_changes, size_of, unpack_on_node
 from ptviz.executors.run_stream import Reply, RunStream, TakenOver
 from ptviz.runs import Run, Store, StoreError
 from ptviz.runs.placement import ClusterResources, place_on_cluster
@@ -39,7 +39,7 @@ class Cluster:
         assert packed is not None
         self.attempts += 1
         folder = self.node / str(self.attempts) / run.id
-        unpack_run(folder, packed.files)
+        unpack_on_node(folder, packed.files)
         sent = []
 
         def send(changes: Sequence[Change]) -> Reply:
@@ -168,7 +168,7 @@ def test_a_slow_store_holds_the_training_back_in_bounded_memory(cluster, config,
     run, waiting, most = cluster.submit(config), deque(), [0, 0]
     packed = cluster.collector.begin(run.id)
     folder = tmp_path / "slow" / run.id
-    unpack_run(folder, packed.files)
+    unpack_on_node(folder, packed.files)
 
     def send(changes: Sequence[Change]) -> int:
         waiting.append(changes)

@@ -11,7 +11,7 @@ import torch
 from ptviz.engine.peak_memory import PeakMemory
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.experiments import comparison
+from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store
 from ptviz.training import default_learning_rate
@@ -75,18 +75,18 @@ def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, mo
     done = store.create(config)
     execute_run(done.path, model_cache)
     configs = [config, seeded(config, 1)]
-    found = comparison.find_runs(store, configs)
+    found = planned_runs.find_runs(store, configs)
     assert [(e.run, e.state) for e in found] == [(done.id, "finished"), (None, "missing")]
-    found = comparison.start_runs(executor, found)
+    found = planned_runs.start_runs(executor, found)
     assert [e.state for e in found] == ["finished", "queued"]
     assert len(store.list()) == 2
-    again = comparison.start_runs(executor, comparison.find_runs(store, configs))
+    again = planned_runs.start_runs(executor, planned_runs.find_runs(store, configs))
     assert [e.run for e in again] == [e.run for e in found]
     assert len(store.list()) == 2
-    assert not comparison.is_done(found)
-    assert comparison.stop_runs(executor, found) == 1
-    assert comparison.is_done(comparison.refresh(store, found))
-    resumed = comparison.start_runs(executor, comparison.find_runs(store, configs))
+    assert not planned_runs.is_done(found)
+    assert planned_runs.stop_runs(executor, found) == 1
+    assert planned_runs.is_done(planned_runs.refresh(store, found))
+    resumed = planned_runs.start_runs(executor, planned_runs.find_runs(store, configs))
     assert resumed[1].run == found[1].run, "a stopped run goes on; no new one is made"
 
 
@@ -95,7 +95,7 @@ def test_the_most_advanced_equal_run_is_used(config, store, model_cache):
     done = store.create(config)
     execute_run(done.path, model_cache)
     store.create(config)
-    assert comparison.find_runs(store, [config])[0].run == done.id
+    assert planned_runs.find_runs(store, [config])[0].run == done.id
 
 
 def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, model_cache):
@@ -103,21 +103,21 @@ def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, mod
     execute_run(done.path, model_cache)
     facts = json.loads((done.path / "environment.json").read_text())
     (done.path / "environment.json").write_text(json.dumps(facts | {"lr": facts["lr"] * 2}))
-    assert comparison.find_runs(store, [config])[0].state == "missing"
+    assert planned_runs.find_runs(store, [config])[0].state == "missing"
 
 
 def test_a_deleted_run_is_missing_again(config, store):
-    found = comparison.find_runs(store, [config, seeded(config, 1)])
+    found = planned_runs.find_runs(store, [config, seeded(config, 1)])
     found = (replace(found[0], run=store.create(config, queued=True).id, state="queued"), found[1])
     store.delete(str(found[0].run))
-    assert comparison.refresh(store, found)[0].state == "missing"
+    assert planned_runs.refresh(store, found)[0].state == "missing"
 
 
 def test_a_result_holds_what_the_worker_wrote(config, store, model_cache):
     run = store.create(config)
-    assert comparison.load_result(run) is None
+    assert run_results.load_result(run) is None
     execute_run(run.path, model_cache)
-    result = comparison.load_result(run)
+    result = run_results.load_result(run)
     facts = run.environment()
     assert (result.test, result.validation, result.zero_shot) == (0.8, 0.9, 0.6)
     assert result.trained == result.stored == 3 * 8

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from ptviz.experiments.comparison import PlannedRun
 from ptviz.experiments.early_stopping import EarlyStopper, Halving, was_stopped_early
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.sweep import STOPPED_EARLY, EarlyStopping
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.writer import Writer
+from ptviz.runs.writer import RunWriter
 from ptviz.training import Evaluated, StageStarted, TrainConfig
 
 STOPPING = EarlyStopping(grace=10, reduction=2)
@@ -57,7 +57,7 @@ class Training:
     def __init__(self, store: Store, task: str, steps: int) -> None:
         self.config = RunConfig("tiny-encoder", task, training=TrainConfig(steps=steps, evaluate_every=10))
         self.run = store.create(self.config, queued=True)
-        self.writer, self.count = Writer(self.run), 0
+        self.writer, self.count = RunWriter(self.run), 0
         self.writer.begin(None)
         self.writer.write_event(StageStarted(0, "tune", steps))
 
@@ -93,22 +93,22 @@ def test_only_runs_on_one_task_are_compared(store: Store, begin: Callable[..., T
     good, bad, other = begin().evaluate(0.9), begin().evaluate(0.5), begin("emotion").evaluate(0.1)
     entries, executor = [good.entry, bad.entry, other.entry], Executor(store)
     stopper = EarlyStopper(executor, STOPPING, entries)
-    assert stopper.stop_hopeless(entries) == [bad.run.id]
+    assert stopper.stop_lagging_runs(entries) == [bad.run.id]
     assert executor.stopped == {bad.run.id: STOPPED_EARLY}
-    assert stopper.stop_hopeless(entries) == []
+    assert stopper.stop_lagging_runs(entries) == []
     good.evaluate(0.2)  # Its best score counts, not the newest.
-    assert stopper.stop_hopeless(entries) == []
+    assert stopper.stop_lagging_runs(entries) == []
 
 
 def test_the_last_evaluation_stops_no_run(store: Store, begin: Callable[..., Training]):
     good, short = begin().evaluate(0.9), begin(steps=10).evaluate(0.1)
     entries = [good.entry, short.entry]
-    assert EarlyStopper(Executor(store), STOPPING, entries).stop_hopeless(entries) == []
+    assert EarlyStopper(Executor(store), STOPPING, entries).stop_lagging_runs(entries) == []
 
 
 def test_runs_that_have_ended_are_compared_with(store: Store, begin: Callable[..., Training]):
     ended = begin().evaluate(*[0.9] * 9).end("stopped", f"{STOPPED_EARLY} at step 90")
     late, queued = begin().evaluate(0.3), PlannedRun(ended.config, None, "missing")
     entries, executor = [ended.entry, late.entry, queued], Executor(store)
-    assert EarlyStopper(executor, STOPPING, entries).stop_hopeless(entries) == [late.run.id]
+    assert EarlyStopper(executor, STOPPING, entries).stop_lagging_runs(entries) == [late.run.id]
     assert [was_stopped_early(store, one) for one in entries] == [True, False, False]

@@ -10,7 +10,7 @@ import pytest
 
 from ptviz.cli import run
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.source_prompts import source_run_configs
+from ptviz.engine.source_prompt_runs import source_run_configs
 from ptviz.experiments.ensemble import score_runs
 from ptviz.experiments.replication import (
     STUDIES,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ptviz.analysis.peft_benchmark import parse_results
-from ptviz.checkpoints.benchmark_files import read_benchmark_files
-from ptviz.experiments.comparison import load_result
+from ptviz.analysis.peft_benchmark_files import read_benchmark_files
+from ptviz.experiments.run_results import load_result
 from ptviz.experiments.sample_benchmark import benchmark_samples, write_benchmark_samples
 from ptviz.methods import list_methods
 from ptviz.runs.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ptviz.engine.train_job import train_run
-from ptviz.experiments.comparison import find_runs
+from ptviz.experiments.planned_runs import find_runs
 from ptviz.experiments.sweep import SweepError, expand_sweep, parse_sweep, sweep_from_options
 from ptviz.experiments.sweep_cost import estimate_sweep
 

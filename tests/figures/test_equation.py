@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from ptviz.figures.diagrams.equation import key, to_mathml
+from ptviz.figures.mathml import key, to_mathml
 from ptviz.methods import REGISTRY
 from ptviz.methods.equation_symbols import COMMON_SYMBOLS
 

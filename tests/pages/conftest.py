@@ -17,7 +17,7 @@ from ptviz.analysis import projection
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store, StoreError
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.ui import backend
@@ -156,7 +156,7 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
             if state == "queued":
                 return run
             with ExitStack() as own:
-                writer = (writers if state == "running" else own).enter_context(Writer(run))
+                writer = (writers if state == "running" else own).enter_context(RunWriter(run))
                 writer.begin(None)
                 _write_events(writer, made, steps)
                 if state == "finished":
@@ -170,7 +170,7 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
         yield make
 
 
-def _write_events(writer: Writer, made: int, steps: int) -> None:
+def _write_events(writer: RunWriter, made: int, steps: int) -> None:
     state = {"P": torch.zeros(2, 4)}
     writer.write_event(StageStarted(0, "tune", steps))
     for step in range(made + 1):

@@ -6,7 +6,7 @@ import pytest
 
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.experiments import comparison
+from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.paths import data_dir
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
@@ -163,7 +163,7 @@ def test_a_reference_can_be_stopped_and_one_that_fails_says_why(page, store, bac
         raise ValueError("made to fail")
         yield
 
-    monkeypatch.setattr("ptviz.experiments.references.train_in_steps", fail)
+    monkeypatch.setattr("ptviz.experiments.lora_and_full_tuning.train_in_steps", fail)
     while background.run_piece():
         pass
     assert "made to fail" in texts(at.run())
@@ -191,8 +191,8 @@ def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
     for seed in (0, 1):
         run_of("smop", seed)
     wanted = comparison.make_configs(["smop"], range(2), RunConfig(training=TrainConfig(steps=20)))
-    found = comparison.find_runs(store, wanted)
-    first = comparison.load_results(store, found)
+    found = planned_runs.find_runs(store, wanted)
+    first = run_results.load_results(store, found)
     assert len(first) == 2
 
     def read_again(*args):
@@ -200,17 +200,17 @@ def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
 
     monkeypatch.setattr("ptviz.runs.run.read_json", read_again)
     monkeypatch.setattr("ptviz.runs.run.Run._read_lines", read_again)
-    assert comparison.find_runs(store, wanted) == found
-    assert comparison.load_results(store, found) == first
+    assert planned_runs.find_runs(store, wanted) == found
+    assert run_results.load_results(store, found) == first
 
 
 def test_a_result_follows_its_files(run_of, store):
     run = run_of("smop", 0)
     wanted = comparison.make_configs(["smop"], range(1), RunConfig(training=TrainConfig(steps=20)))
-    found = comparison.find_runs(store, wanted)
-    assert comparison.load_results(store, found)[0].size == (run.path / "prompt.safetensors").stat().st_size
+    found = planned_runs.find_runs(store, wanted)
+    assert run_results.load_results(store, found)[0].size == (run.path / "prompt.safetensors").stat().st_size
     (run.path / "prompt.safetensors").write_bytes(b"12345")
-    assert comparison.load_results(store, found)[0].size == 5
+    assert run_results.load_results(store, found)[0].size == 5
 
 
 def test_the_budget_is_described(page, run_of):

@@ -135,11 +135,11 @@ def test_the_csv_holds_every_point_once(make_run: MakeRun):
 
 
 def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
-    from ptviz.runs import Writer
+    from ptviz.runs import RunWriter
     from ptviz.training.events import Evaluated
 
     run = make_run("stopped", made=4)
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.write_event(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
     *_, last = csv.DictReader(io.StringIO(history_to_csv({"one": run.history()})))
     assert (last["position"], last["step"], last["validation_accuracy"], last["training_loss_nats"]) == (

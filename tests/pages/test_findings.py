@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz import plots
 from ptviz.experiments.replication import STUDIES, Arm, ArmSetting, Comparison, ReplicationStudy, StudyRecord
 from ptviz.plots.alt_text import alt_of
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from tests.pages.snippets import redrawn
 
@@ -22,7 +22,7 @@ STUDY_IDS = [study.id for study in STUDIES]
 
 
 def finish(run: Run, test: float) -> None:
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.begin(None)
         writer.write_event(StageStarted(0, "tune", 3))
         writer.write_event(StepCompleted(0, 0, 1.0, 0.1, 1.0, 0.1))

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.training import TrainConfig
 from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from tests.pages.snippets import redrawn, redrawn_drawings
@@ -49,7 +49,7 @@ def trained(store: Store) -> Run:
     """A finished run of prompt tuning whose prompt went from -1 to 1."""
     config = RunConfig("tiny-encoder", "trec6", "prompt-tuning", {"m": 3}, TrainConfig(steps=10), "my own")
     run = store.create(config)
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.begin(None)
         writer.write_event(StageStarted(0, "tune", 10))
         for step, value in ((0, -1.0), (10, 1.0)):

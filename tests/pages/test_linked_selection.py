@@ -45,7 +45,7 @@ def dimmed(at: AppTest) -> set[str]:
 def test_experts_and_texts(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = well(settled(page("look/routing.py", run=run.id, own="a good thing")))
-    at = pressed(at, "forced")
+    at = pressed(at, "forced-routing")
     assert not dimmed(at)
     at.multiselect(key="experts").select(1).run()
     at = well(settled(at))

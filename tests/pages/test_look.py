@@ -14,7 +14,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.runs import Run, RunConfig, Store, Writer, saved_prompts
+from ptviz.runs import Run, RunConfig, RunWriter, Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 from tests.pages.run_pages import figures, settled, wait_for, well
@@ -316,7 +316,7 @@ def test_the_routing_page_prefers_a_run_with_routing(page: Page, trained: Callab
 
 def test_an_active_run_shows_its_newest_step(page: Page, trained: Callable[..., Run]):
     run = trained(m=6)
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.status = writer.status.with_changes(state="running")
         (run.path / "status.json").write_bytes(writer.status.to_bytes())
         at = well(settled(page("look/decompositions.py", run=run.id)))

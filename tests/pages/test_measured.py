@@ -32,7 +32,7 @@ def test_every_expert_forced(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3).id, at="4")))
     assert {"load", "balance", "classes", "inputs", "alike", "own"} <= figures(at)
     assert not {"accuracy", "loss", "rises"} & figures(at), "nothing heavy unless it is asked for"
-    at = pressed(at, "forced")
+    at = pressed(at, "forced-routing")
     assert {"accuracy", "loss", "rises"} <= figures(at)
     assert {m.label for m in at.metric} >= {"As routed", "Best expert per text", "Routed to the best"}
     at.select_slider(key="at").set_value("0").run()
@@ -55,7 +55,7 @@ def test_a_link_fills_the_form_with_another_routing(page: Page, trained: Callabl
 def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3, top=2).id)))
     before = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
-    at = pressed(at, "tempered")
+    at = pressed(at, "temperatures")
     assert "temperature" in figures(at)
     at.select_slider(key="temperature").set_value("one-hot").run()
     at = well(settled(at))

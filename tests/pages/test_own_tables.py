@@ -106,14 +106,14 @@ def test_the_form_makes_the_run_that_its_command_makes(page: Page, pairs: Path, 
 
 def test_texts_to_write(page: Page, pairs: Path, store: Store) -> None:
     at = open_form(page, pairs, text="premise")
-    choose(at, "the answer is", "a text to write")
-    assert "tiny-encoder is an encoder, which writes no texts: choose a decoder" in texts(at)
+    choose(at, "the answer is", "a target text")
+    assert "tiny-encoder is an encoder, which generates no text: choose a decoder" in texts(at)
     assert not [one for one in at.button if one.key == "start"]
     at = open_form(page, pairs, "tiny-decoder", text="premise", target="hypothesis")
     (metric,) = [one for one in at.selectbox if one.label == "metric"]
     assert "Pearson correlation" not in metric.options, "the texts are no numbers"
     choose(at, "metric", "rouge-l")
-    assert "40 different inputs with texts to write" in texts(at)
+    assert "40 different inputs with target texts" in texts(at)
     assert "<span class='ptviz-answer'>and second 0</span>" in example(at)
     (command,) = [one.value for one in at.code if one.value.startswith("ptviz train")]
     ours = started(well(at), store)
@@ -219,8 +219,8 @@ def test_a_set_of_the_hub_has_the_same_editor(page: Page, store: Store) -> None:
     assert (config.task, config.text, config.label, config.table) == usual
     at = page("train/compose.py", **form)
     choose(at, "columns of texts", "a, b")
-    choose(at, "the answer is", "a text to write")
-    choose(at, "column of the texts to write", "out")
+    choose(at, "the answer is", "a target text")
+    choose(at, "column of the target texts", "out")
     choose(at, "template", "{prompt}{a} {c}")
     assert "unknown field {c}; expected {a}, {b}" in texts(at)
     choose(at, "template", "{prompt}{a} {b}")
@@ -235,7 +235,7 @@ def test_a_column_of_answers_is_taken_for_texts_to_write(page: Page, tmp_path: P
     path = tmp_path / "qa.csv"
     path.write_text("question,answer\n" + "".join(f"what is {i},it is {i}\n" for i in range(30)))
     at = well(open_form(page, path, "tiny-decoder"))
-    assert "30 different inputs with texts to write" in texts(at)
+    assert "30 different inputs with target texts" in texts(at)
     assert at.query_params["target"] == "answer"
     choose(at, "the answer is", "a class")
     assert at.query_params["label"] == "answer"
@@ -262,8 +262,8 @@ def test_from_an_upload_to_its_predictions(page: Page, pairs: Path, store: Store
         choose(at, "column of labels", "same")
         choose(at, "label words", "no,yes")
     else:
-        choose(at, "the answer is", "a text to write")
-        choose(at, "column of the texts to write", "number")
+        choose(at, "the answer is", "a target text")
+        choose(at, "column of the target texts", "number")
         choose(at, "metric", "spearman")
     choose(at, "template", "{prompt:2}{premise} so{prompt} {hypothesis}")
     config = started(well(at), store)

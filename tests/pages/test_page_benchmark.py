@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptviz.experiments import comparison
+from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
@@ -15,9 +15,9 @@ def test_the_copies_are_finished_runs_of_a_comparison(store):
     wanted = comparison.make_configs(
         [*REGISTRY][:3], [0], RunConfig(training=TrainConfig(steps=page_benchmark._RUN_STEPS))
     )
-    found = comparison.find_runs(store, wanted)
+    found = planned_runs.find_runs(store, wanted)
     assert {entry.state for entry in found} == {"finished"}
-    assert len(comparison.load_results(store, found)) == 3
+    assert len(run_results.load_results(store, found)) == 3
 
 
 def test_every_page_is_measured():

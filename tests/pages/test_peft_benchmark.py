@@ -10,7 +10,7 @@ import pytest
 
 from ptviz import plots
 from ptviz.analysis.peft_benchmark import parse_result, parse_results
-from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.analysis.peft_benchmark_files import read_benchmark_files
 from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.peft_benchmark import experiment_styles

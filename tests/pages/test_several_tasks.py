@@ -24,7 +24,7 @@ SETTINGS = TrainConfig(
 
 @pytest.fixture
 def several(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """A real run of four steps on texts to write and on choices."""
+    """A real run of four steps on target texts and on choices."""
     offer_tasks(monkeypatch)
     source = tmp_path / "source.csv"
     source.write_text("text,label\n" + "".join(f"a book of {i},paper\na town of {i},stone\n" for i in range(20)))

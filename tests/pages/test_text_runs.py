@@ -1,4 +1,4 @@
-"""Every page with a run whose answers are written texts, or choices of each example."""
+"""Every page with a run whose answers are generated texts, or choices of each example."""
 
 from __future__ import annotations
 

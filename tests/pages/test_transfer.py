@@ -159,7 +159,7 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
 
 @pytest.fixture
 def text_runs(store: Store, tmp_path: Path) -> list[Run]:
-    """Finished runs of a decoder on two tables of texts to write."""
+    """Finished runs of a decoder on two tables of target texts."""
     made = []
     for name, verb in (("walks", "walk"), ("talks", "talk")):
         path = tmp_path / f"{name}.csv"

@@ -6,7 +6,7 @@ import pytest
 
 from ptviz import plots
 from ptviz.plots.alt_text import alt_of
-from ptviz.runs import RunConfig, Store, Writer
+from ptviz.runs import RunConfig, RunWriter, Store
 from ptviz.training.events import Evaluated, StageStarted
 
 EVERY = [
@@ -38,7 +38,7 @@ def test_what_is_wrong_is_named():
 
 def test_references_are_dotted_lines_with_names():
     run = Store().create(RunConfig(method="dpt"))
-    with Writer(run) as writer:
+    with RunWriter(run) as writer:
         writer.begin(None)
         writer.write_event(StageStarted(0, "tune", 4))
         writer.write_event(Evaluated(0, 2, 1.0, 0.5, True, 1.0))

@@ -63,7 +63,7 @@ def test_the_weights_are_those_of_the_forward_pass(table):
     rows = EncodedExamples(backbone, task, [Example("a good thing", 0)], method.slots, 16)
     batch = rows.make_batch([0])
     with torch.no_grad():
-        backbone(batch, method(batch), rows.readout, visit=seen.__setitem__)
+        backbone(batch, method(batch), rows.readout, on_attention=seen.__setitem__)
     weights = decode_array(answer["weights"], answer["shape"])
     for site, whole in seen.items():
         np.testing.assert_allclose(weights[site][:, :-1], whole[0, :, batch.text_mask[0], :3], atol=1e-3)

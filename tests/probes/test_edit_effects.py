@@ -64,9 +64,9 @@ def scored(context: HandlerContext, run, prompt: Prompt, slots: int = 3):
     """Evaluate the prompt on the run's validation examples as training does."""
     at = load_run_prompt(run, context.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
-    folded = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
+    merged = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
     return evaluate(
-        folded,
+        merged,
         EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], slots, 64),
     )
 

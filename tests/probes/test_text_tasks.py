@@ -1,4 +1,4 @@
-"""Measurements of prompts on tasks whose answers are written texts, or choices of each example."""
+"""Measurements of prompts on tasks whose answers are generated texts, or choices of each example."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.probes.array_codec import decode_array
-from ptviz.probes.routing import score_batch
+from ptviz.probes.routing_counterfactuals import score_batch
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.training import TrainConfig, evaluate
 from ptviz.worker.handlers import HandlerContext, answer_request
@@ -90,5 +90,5 @@ def test_every_probe_answers(write_run: Callable[..., Run], task: str) -> None:
     saved = ask(run, "surgery", what="save", edits=[], title="as it is")
     assert saved["accuracy"] == pytest.approx(plain["untouched"]["accuracy"])
     routed = write_run(task, "smop")
-    assert ask(routed, "measure", what="forced")["labels"] == []
+    assert ask(routed, "measure", what="forced-routing")["labels"] == []
     assert ask(routed, "route", texts=[])["labels"] == []

@@ -16,8 +16,8 @@ import pytest
 
 from ptviz import cli
 from ptviz.methods import list_methods
+from ptviz.reports.bibliography import CALIBRATION, HOLM, MCNEMAR, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
-from ptviz.reports.references import CALIBRATION, HOLM, MCNEMAR, TRANSFERABILITY, cite
 from ptviz.reports.run_report import run_report
 from ptviz.reports.several_runs import comparison_report, transfer_report
 from ptviz.runs import Run, Store, StoreError

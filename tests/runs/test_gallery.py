@@ -17,11 +17,11 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import gallery
 from ptviz.experiments.transfer import ScoreJob, measure_missing
 from ptviz.experiments.transfer_results import TransferScore, read_transfer_scores
-from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
+from ptviz.runs import Run, RunConfig, RunWriter, Store, StoreError
 from ptviz.runs.forward_pass import read_forward_pass, write_forward_pass
 from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded
-from ptviz.runs.pack_for_gallery import choose_snapshots, pack_run, recorded_id
-from ptviz.runs.resume import prepare_resume
+from ptviz.runs.pack_for_gallery import choose_snapshots, pack_gallery_run, recorded_id
+from ptviz.runs.prepare_resume import prepare_resume
 from tests.fake_forward_pass import fake_forward_pass
 
 READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"
@@ -38,7 +38,7 @@ def trained(store: Store, config: RunConfig, model_cache: ModelCache) -> Run:
 def recorded(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A gallery of one run, packed from one that the store has too."""
     monkeypatch.setenv("PTVIZ_GALLERY", str(tmp_path / "gallery"))
-    return Run(pack_run(trained, tmp_path / "gallery" / "runs", 4 * half_size(trained)))
+    return Run(pack_gallery_run(trained, tmp_path / "gallery" / "runs", 4 * half_size(trained)))
 
 
 def half_size(run: Run) -> int:
@@ -82,7 +82,7 @@ def test_packed_probabilities_have_three_digits(trained: Run, recorded: Run) -> 
 
 
 def test_a_best_prompt_is_packed_in_half_precision_where_it_is_asked_for(trained: Run, tmp_path: Path) -> None:
-    half = Run(pack_run(trained, tmp_path / "half", half_size(trained), best_type=torch.float16))
+    half = Run(pack_gallery_run(trained, tmp_path / "half", half_size(trained), best_type=torch.float16))
     assert torch.equal(half.prompt()["P"], trained.prompt()["P"].half().float())
     assert not torch.equal(half.prompt()["P"], trained.prompt()["P"])
 
@@ -92,8 +92,8 @@ def test_a_forward_pass_is_packed_at_the_snapshots_that_are_kept(trained: Run, t
     [step, *_] = measured.steps
     every = [replace(step, stage=info.stage, step=info.step) for info in trained.snapshots()]
     write_forward_pass(trained.path, replace(measured, steps=tuple(every)))
-    packed = Run(pack_run(trained, tmp_path / "some", 4 * half_size(trained)))
-    again = Run(pack_run(trained, tmp_path / "some", 2 * half_size(trained)))
+    packed = Run(pack_gallery_run(trained, tmp_path / "some", 4 * half_size(trained)))
+    again = Run(pack_gallery_run(trained, tmp_path / "some", 2 * half_size(trained)))
     assert packed.path == again.path
     found = read_forward_pass(again)
     assert found is not None
@@ -157,7 +157,7 @@ def test_no_gallery_is_no_error(trained: Run, store: Store) -> None:
         lambda store, id: LocalExecutor(store).resume(id),
         lambda store, id: LocalExecutor(store).extend(id, 10),
         lambda store, id: prepare_resume(store.get(id), 10),
-        lambda store, id: Writer(store.get(id)),
+        lambda store, id: RunWriter(store.get(id)),
     ],
     ids=["rename", "annotate", "delete", "stop", "resume", "extend", "train", "write"],
 )
@@ -171,13 +171,13 @@ def test_nothing_changes_a_recorded_run(store: Store, recorded: Run, change: Cal
 def test_only_finished_runs_are_packed(store: Store, config: RunConfig, tmp_path: Path) -> None:
     run = store.create(config)
     with pytest.raises(StoreError, match="only finished runs are packed"):
-        pack_run(run, tmp_path / "gallery", 10**6)
+        pack_gallery_run(run, tmp_path / "gallery", 10**6)
     assert not [*tmp_path.glob("gallery/*")]
 
 
 def test_a_run_is_packed_again_in_the_same_place(trained: Run, recorded: Run) -> None:
     assert len(recorded.snapshots()) < len(trained.snapshots())
-    again = pack_run(trained, recorded.path.parent, 10**6)
+    again = pack_gallery_run(trained, recorded.path.parent, 10**6)
     assert again == recorded.path
     assert len(Run(again).snapshots()) == len(trained.snapshots())
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ptviz import atomic_files
 from ptviz.atomic_files import temporary_path
-from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer, file_lock
+from ptviz.runs import Run, RunConfig, RunWriter, Status, Store, StoreError, file_lock
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock
-from ptviz.runs.resume import prepare_resume
+from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import new_run_id, read_config
 from ptviz.training import Event
@@ -146,7 +146,7 @@ def test_rename_keeps_the_id(store: Store, config: RunConfig) -> None:
 
 def test_a_run_is_renamed_while_it_is_trained(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    with Writer(run):
+    with RunWriter(run):
         store.rename(run.id, "new")
     assert run.config.name == "new"
 
@@ -171,7 +171,7 @@ def test_a_rename_and_an_extension_at_once_both_count(
 
 def test_delete_refuses_a_running_run(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    with Writer(run), pytest.raises(StoreError, match="stop it first"):
+    with RunWriter(run), pytest.raises(StoreError, match="stop it first"):
         store.delete(run.id)
     store.delete(run.id)
     assert store.list() == []
@@ -199,7 +199,7 @@ def test_a_run_that_is_deleted_while_a_writer_waits_for_its_lock_is_not_written(
 
     monkeypatch.setattr(file_lock, "_lock_file", delete_first)
     with pytest.raises(StoreError, match="was deleted"):
-        Writer(run)
+        RunWriter(run)
     assert list(store.root.iterdir()) == []
 
 
@@ -280,7 +280,7 @@ def test_what_killed_processes_left_is_removed_everywhere(
     for mark in ("crash.txt", "stop"):
         (run.path / mark).touch()
         (living.path / mark).touch()
-    with Writer(living):
+    with RunWriter(living):
         store.remove_leftovers()
     assert [path for path in tmp_path.rglob("*.part") if path.exists()] == []
     assert not {"crash.txt", "stop"} & {path.name for path in run.path.iterdir()}

@@ -24,7 +24,7 @@ from unittest import mock
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import Run, Store
 from ptviz.runs.file_lock import FileLock
-from ptviz.runs.resume import prepare_resume
+from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.worker.process import Worker
 from tests.soak.fake_store import check_finished, make_cache, named
 from tests.soak.fault_points import FaultPoints

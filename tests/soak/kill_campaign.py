@@ -31,13 +31,13 @@ from ptviz.atomic_files import atomic_export
 from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-from ptviz.cli.export import _write_arrays
 from ptviz.engine.predictions import make_missing_predictions
+from ptviz.engine.prompt_export import write_arrays
 from ptviz.engine.train_job import execute_run
 from ptviz.prompt import Prompt
 from ptviz.runs import Run, Store, saved_prompts
 from ptviz.runs.archive import pack_run, unpack_run
-from ptviz.runs.resume import prepare_resume
+from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.writer import mark_if_dead
 from tests.soak.fake_store import EXTENSION, STEPS, check_finished, make_cache, named
 from tests.soak.fault_points import FaultPoints
@@ -84,7 +84,7 @@ def write_exports(home: Home) -> None:
     """Export a prompt in every format that the shell offers, over earlier exports if there are any."""
     tensor = home.done.prompt()["P"]
     for name in ("npz", "safetensors"):
-        _write_arrays(home.outside / f"a.{name}", name, {"P": tensor}, {"P": ["m", "d"]})
+        write_arrays(home.outside / f"a.{name}", name, {"P": tensor}, {"P": ["m", "d"]})
     shape = BackboneShape(width=8, sites=2, heads=2, head_width=4)
     with atomic_export(home.outside / "peft", marker=CONFIG_FILE) as draft:
         write_peft(draft, Prompt(embeddings=tensor[None]), TrainedBackbone("fake", "decoder", shape))

@@ -129,7 +129,7 @@ def test_choices_that_are_numbers_are_meant_as_texts(tmp_path: Path) -> None:
 def test_what_does_not_go_with_choices_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "quiz.csv", [question(i, "ABC"[i % 3]) for i in range(COUNT)])
     for settings, message in (
-        ({"target": "answer"}, "choices: a row has choices or a text to write"),
+        ({"target": "answer"}, "choices: a row has choices or a target text"),
         ({"words": (("A", "x"),)}, "words: choices have no classes"),
         ({"choices": ("choice1", "choice1")}, "choices: expected different columns"),
         ({"choices": tuple(f"c{i}" for i in range(27))}, "choices: expected at most 26 columns"),

@@ -1,4 +1,4 @@
-"""Tasks that users make of their tables: several fields, a template, words in order, a metric, texts to write."""
+"""Tasks that users make of their tables: several fields, a template, words in order, a metric, target texts."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_numbers_are_written_as_text(tmp_path: Path) -> None:
     ("target", "message"),
     [
         ("", r"row 8, column 'answer': expected a text; got an empty one"),
-        ([], r"row 8, column 'answer': expected a text to write; got an empty list"),
+        ([], r"row 8, column 'answer': expected a target text; got an empty list"),
         (["a", None], r"row 8, column 'answer': expected a text; got an empty one"),
         ({"a": 1}, r"row 8, column 'answer': expected a text; got \{'a': 1\}, a JSON object"),
     ],

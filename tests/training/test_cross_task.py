@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptviz.methods import MPT, build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.training import Event, ResumePoint, Snapshot, StageStarted, StepCompleted, TrainConfig, train
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored

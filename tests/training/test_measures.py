@@ -169,7 +169,7 @@ def test_an_estimate_refuses_bad_hyperparameters_and_methods() -> None:
 
 
 def test_default_rates_come_from_the_record() -> None:
-    winners = json.loads((files("ptviz.training") / "defaults.json").read_text())["winners"]
+    winners = json.loads((files("ptviz.training") / "lr_sweep_record.json").read_text())["winners"]
     for backbone, methods in winners.items():
         for name, found in methods.items():
             assert default_learning_rate(name, backbone) == found["lr"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ptviz.methods import REGISTRY, build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.training import (
     Baselines,
     Evaluated,

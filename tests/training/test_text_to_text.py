@@ -1,4 +1,4 @@
-"""Tasks whose answers are written texts, or an example's own choices."""
+"""Tasks whose answers are generated texts, or an example's own choices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ptviz.tasks import Example, Task, TaskError
 from ptviz.training import evaluation, train
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
-from ptviz.training.evaluation import answer_examples, evaluate, measure_baselines, predict, write_texts
+from ptviz.training.evaluation import answer_examples, evaluate, generate_outputs, measure_baselines, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
 from tests.families import TASK, backbone_of, fresh, method_of
 
@@ -63,7 +63,7 @@ def test_every_method_learns_to_write(name: str, family: str) -> None:
 
 
 def test_an_encoder_is_refused_with_its_reason_before_anything_runs() -> None:
-    with pytest.raises(BackboneError, match="an encoder: it reads texts and writes none"):
+    with pytest.raises(BackboneError, match="an encoder: it reads texts and generates none"):
         next(train("prompt-tuning", backbone_of("bert"), text_task(), **SETTINGS))
 
 
@@ -107,8 +107,8 @@ def test_texts_written_together_are_those_written_alone() -> None:
     backbone, task = backbone_of("llama"), text_task()
     method = method_of("prompt-tuning", backbone)
     some = [Example("a"), Example("the old house by the river"), Example("the cat sees")]
-    together = write_texts(method, EncodedExamples(backbone, task, some, method.slots, 64))
-    alone = [write_texts(method, EncodedExamples(backbone, task, [one], method.slots, 64))[0] for one in some]
+    together = generate_outputs(method, EncodedExamples(backbone, task, some, method.slots, 64))
+    alone = [generate_outputs(method, EncodedExamples(backbone, task, [one], method.slots, 64))[0] for one in some]
     assert together == alone
     assert answer_examples(method, backbone, task, some) == together
 
@@ -118,7 +118,7 @@ def test_a_score_of_written_texts_has_a_margin_and_one_of_classes_none(monkeypat
     rows = EncodedExamples(backbone, task, task.validation, 0, 64)
     right = [row.targets[0] for row in task.validation]
     for wrong, margin in ((0, 1 / 16), (1, 1 / 16), (8, (0.5**2 / 15) ** 0.5)):
-        monkeypatch.setattr(evaluation, "write_texts", lambda *_, wrong=wrong: ["no"] * wrong + right[wrong:])
+        monkeypatch.setattr(evaluation, "generate_outputs", lambda *_, wrong=wrong: ["no"] * wrong + right[wrong:])
         assert evaluate(None, rows).margin == pytest.approx(margin, rel=0.01)
     assert evaluate(None, EncodedExamples(backbone, TASK, TASK.validation, 0, 64)).margin == 0
 

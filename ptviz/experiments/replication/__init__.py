@@ -1,6 +1,6 @@
 """Replication studies: small recorded experiments that repeat published findings, with effect and interval."""
 
-from ptviz.experiments.replication.claims import STUDIES
+from ptviz.experiments.replication.catalogue import STUDIES
 from ptviz.experiments.replication.results import StudyRecord
 from ptviz.experiments.replication.study import (
     Arm,

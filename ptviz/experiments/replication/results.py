@@ -18,20 +18,20 @@ from typing import Any, Required, TypedDict
 from ptviz import paths
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import EventCallback, StopCheck, execute_run
-from ptviz.experiments import comparison
+from ptviz.experiments import planned_runs
 from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
 from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
-from ptviz.runs.resume import prepare_resume
+from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.store import Store
 from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode_json
 
 TUNING_SEED = 0
-"""The seed that the default learning rates were chosen on: it is not reported."""
+"""The seed that chose the default learning rates without a tuned record: it is not reported."""
 DEFAULT_SEEDS = (1, 2, 3, 4, 5)
 
 
@@ -127,7 +127,7 @@ class StudyRecord:
             StoreError: if the record cannot be written.
         """
         missing, count = [one for study in studies for one in self.list_missing(study)], 0
-        planned = comparison.find_runs(store, [one.config for one in missing]) if missing else ()
+        planned = planned_runs.find_runs(store, [one.config for one in missing]) if missing else ()
         for wanted, entry in zip(missing, planned, strict=True):
             if entry.state != "finished" or entry.run is None:
                 continue
@@ -148,7 +148,7 @@ class StudyRecord:
         """Measure what a run and its group gave together, if all are finished; return how many values were written."""
         if not wanted.group_metrics:
             return 0
-        others = comparison.find_runs(store, wanted.group)
+        others = planned_runs.find_runs(store, wanted.group)
         if any(entry.state != "finished" or entry.run is None for entry in others):
             return 0
         runs, count = [run, *(store.get(str(entry.run)) for entry in others)], 0
@@ -198,7 +198,7 @@ def _finish_run(
     on_start: Callable[[Run], None] | None,
 ) -> Run | None:
     """Return the finished run of a config, trained if needed; None if training was stopped."""
-    entry = comparison.find_runs(store, [config])[0]
+    entry = planned_runs.find_runs(store, [config])[0]
     if entry.state in ("queued", "running", "stopping"):
         raise StoreError(f"run {entry.run} is {entry.state} in another process: wait for it or stop it, and try again")
     is_new = entry.run is None or entry.state == "failed"

@@ -143,15 +143,15 @@ def _draw_backbone(panel: DiagramPanel) -> list[Element]:
 def _draw_input_arrows(panel: DiagramPanel, places: PanelLayout, dx: float, dy: float, scale: float) -> list[Element]:
     """Draw the arrows from the items next to the backbone into it."""
     drawn: list[Element] = []
-    door = _HEADER_HEIGHT + _BACKBONE_HEIGHT
+    entry = _HEADER_HEIGHT + _BACKBONE_HEIGHT
     for key in (panel.key_values, panel.prompt, panel.tokens):
         if key is None:
             continue
         x, y = places.centre[key] * scale + dx, places.top_edge(key) * scale + dy - 2
         if key == panel.key_values and x > 98:
-            drawn.append(Line(((x, y), (x, door + 12), (62, door + 12), (62, door + 2))))
+            drawn.append(Line(((x, y), (x, entry + 12), (62, entry + 12), (62, entry + 2))))
         else:
-            drawn.append(Line(((x, y), (x, door + 2))))
+            drawn.append(Line(((x, y), (x, entry + 2))))
     return drawn
 
 
@@ -294,14 +294,14 @@ def _draw_edge(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) -> l
         if abs(xs - xt) < 3:
             return [Line(((xs, top - 2), (xt, places.bottom_edge(target) + 2)))]
         return [Line(((xs, top - 2), (xs, places.y[target]), (side, places.y[target])))]
-    door = xt + _edge_offset(panel, places, edge)
+    entry = xt + _edge_offset(panel, places, edge)
     floor = places.bottom_edge(target) + (LABEL_HEIGHT if panel.items[target].kind not in ("encoder", "router") else 2)
     if edge.kind == "start":
-        return _draw_start_edge(edge, xs, top, door, floor)
-    if abs(xs - door) < 3:
+        return _draw_start_edge(edge, xs, top, entry, floor)
+    if abs(xs - entry) < 3:
         return [Line(((xs, top - 2), (xs, floor)))]
     turn = floor + 9
-    return [Line(((xs, top - 2), (xs, turn), (door, turn), (door, floor)))]
+    return [Line(((xs, top - 2), (xs, turn), (entry, turn), (entry, floor)))]
 
 
 def _edge_offset(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) -> float:
@@ -328,9 +328,9 @@ def _draw_router_input(panel: DiagramPanel, places: PanelLayout, source: str, ta
     return Line(((xs, below), (xs, floor + 13), (xt, floor + 13), (xt, floor)))
 
 
-def _draw_start_edge(edge: DiagramEdge, xs: float, top: float, door: float, floor: float) -> list[Element]:
-    bend = () if abs(xs - door) < 3 else ((xs, floor + 9), (door, floor + 9))
-    points = ((xs, top - 2), *bend, (door, floor))
+def _draw_start_edge(edge: DiagramEdge, xs: float, top: float, entry: float, floor: float) -> list[Element]:
+    bend = () if abs(xs - entry) < 3 else ((xs, floor + 9), (entry, floor + 9))
+    points = ((xs, top - 2), *bend, (entry, floor))
     lines = textwrap.wrap(edge.label, 18)[:4]
     middle = (floor + top) / 2 - 5.5 * (len(lines) - 1)
     words = [TextLabel(xs + 7, middle + 11 * i, line, 9.5, italic=True, anchor="start") for i, line in enumerate(lines)]

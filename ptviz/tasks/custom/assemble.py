@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
     @property
     def kind(self) -> TaskKind:
-        """Whether an answer is a class, a text to write, or one of the row's own choices."""
+        """Whether an answer is a class, a target text, or one of the row's own choices."""
         return "text" if self.is_target else "choice" if self.choices else "classification"
 
     @property
@@ -66,7 +66,7 @@ def _field_name(column: str) -> str:
 
 
 class Row(NamedTuple):
-    """One row of a table: its texts, and its class or the texts to write.
+    """One row of a table: its texts, and its class or the target texts.
 
     A row with ``choices``, "" where a cell is empty, has the name of the right one as its answer. ``number`` is that
     of the row in its file.
@@ -208,7 +208,7 @@ def _read_targets(source: Path | str, number: int, column: str, value: Any) -> t
     """Return the different texts of a cell: a text or a number, or a list of them."""
     found = value if isinstance(value, list) else [value]
     if not found:
-        raise table_error(source, "expected a text to write; got an empty list: fill it in", number, column)
+        raise table_error(source, "expected a target text; got an empty list: fill it in", number, column)
     targets = [label_spelling(one) if isinstance(one, int | float | Decimal) else one for one in found]
     for target in targets:
         _check_text(source, number, column, target)
@@ -320,7 +320,7 @@ def _check_not_empty(found: CollectedExamples, source: str) -> None:
 
 
 def target_examples(found: CollectedExamples, source: str, column: str) -> tuple[list[Example], tuple[str, ...]]:
-    """Return one row for every input, with all texts to write that the table has for it, and notes.
+    """Return one row for every input, with all target texts that the table has for it, and notes.
 
     Raises:
         TaskError: if there are too few inputs for three splits.

@@ -37,7 +37,7 @@ class TableOptions:
     out rows that cannot be used, instead of refusing the table.
 
     ``words`` holds (class, word) pairs: the text that stands for a class instead of its name; ``word_list`` one word
-    for every class instead, in the order of the classes. ``target`` is the column of the texts to write, in place of a
+    for every class instead, in the order of the classes. ``target`` is the column of the target texts, in place of a
     column of labels. ``choices`` are the columns of each row's own choices, or the one that holds a list of them; the
     column of labels then names the right one. ``template``, ``cut_first``, ``metric``, ``chat`` and ``place`` are those
     of ``Task``; the last two are for every task, not only for tables.
@@ -75,7 +75,7 @@ class TableOptions:
         if self.place not in get_args(Place):
             raise TaskError(f"place: expected one of {', '.join(get_args(Place))}; got {self.place!r}")
         if self.choices and self.target is not None:
-            raise TaskError("choices: a row has choices or a text to write; leave out the choices, or the target")
+            raise TaskError("choices: a row has choices or a target text; leave out the choices, or the target")
         if len(set(self.choices)) < len(self.choices) or not all(name.strip() for name in self.choices):
             raise TaskError(f"choices: expected different columns; got {', '.join(self.choices)}")
         if len(self.choices) > MAX_CHOICES:

@@ -27,7 +27,7 @@ TARGET_COLUMN_NAMES = (
     "references",
     "translation",
 )
-"""Usual names of a column of texts to write."""
+"""Usual names of a column of target texts."""
 _LIMITS = replace(LIMITS, detected=MB)
 _TRIED_ROWS = 200
 """Rows that are read at least in search of usable ones."""

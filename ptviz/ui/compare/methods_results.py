@@ -23,7 +23,9 @@ from ptviz.analysis.comparison import (
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.ensemble import TIE_RULE
 from ptviz.analysis.statistics import INTERVAL_MARKS
-from ptviz.experiments.comparison import PlannedRun, comparison_command, load_results, with_row_scores
+from ptviz.experiments.comparison import comparison_command
+from ptviz.experiments.planned_runs import PlannedRun
+from ptviz.experiments.run_results import load_results, with_row_scores
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from ptviz.experiments import comparison
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments import comparison, planned_runs
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
@@ -109,9 +109,9 @@ def _controls_without_time(found: tuple[PlannedRun, ...], key: str) -> Callable[
         if waiting:
             label = f"Train {len(waiting)} run{'s' if len(waiting) != 1 else ''}"
             if st.button(label, type="primary", icon=":material/flag:", key=f"{key}-start"):
-                run_and_rerun(lambda: comparison.start_runs(get_client(), waiting))
+                run_and_rerun(lambda: planned_runs.start_runs(get_client(), waiting))
         if alive and st.button("Stop", icon=":material/stop:", key=f"{key}-stop"):
-            run_and_rerun(lambda: comparison.stop_runs(get_client(), alive))
+            run_and_rerun(lambda: planned_runs.stop_runs(get_client(), alive))
         line = st.empty()
     said = _status_text(found, waiting, len(alive))
     line.text(said)
@@ -147,9 +147,9 @@ def _estimate_seconds(waiting: Sequence[PlannedRun]) -> float | None:
 def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:
     """Show state and figures of the comparison; they follow the runs while any is in progress."""
     recorded = _add_recorded(configs)
-    found = comparison.find_runs(get_store(), configs, recorded)
+    found = planned_runs.find_runs(get_store(), configs, recorded)
     add_time = _controls_without_time(found, "comparison")  # The results do not wait for torch.
-    st.fragment(_render_results, run_every=None if comparison.is_done(found) else 2 * REFRESH_SECONDS)(
+    st.fragment(_render_results, run_every=None if planned_runs.is_done(found) else 2 * REFRESH_SECONDS)(
         configs, recorded, _run_states(found)
     )
     add_time()
@@ -161,8 +161,8 @@ def _add_recorded(configs: tuple[RunConfig, ...]) -> list[RunSummary]:
     A switch adds them to your own, or leaves them out.
     """
     shown = shown_recorded_runs()
-    count = sum(entry.run is not None for entry in comparison.find_runs(get_store(), configs, shown))
-    own = sum(entry.run is not None for entry in comparison.find_runs(get_store(), configs))
+    count = sum(entry.run is not None for entry in planned_runs.find_runs(get_store(), configs, shown))
+    own = sum(entry.run is not None for entry in planned_runs.find_runs(get_store(), configs))
     if count == own:
         return []
     label = f"include {count - own} recorded run{'s' if count - own != 1 else ''}"
@@ -183,8 +183,8 @@ def _render_results(
     configs: tuple[RunConfig, ...], recorded: list[RunSummary], known: list[tuple[str | None, bool, bool]]
 ) -> None:
     with show_errors():
-        found = comparison.find_runs(get_store(), configs, recorded)
-        if not comparison.is_done(found):
+        found = planned_runs.find_runs(get_store(), configs, recorded)
+        if not planned_runs.is_done(found):
             get_client().ensure_worker()
         render_progress_table(found)
         methods_results.render_comparison_results(found)
@@ -213,7 +213,7 @@ def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
             where = f" {status.step}/{status.steps}" if status.state != "queued" else ""
             text = STATE_BADGES.get(status.state, (status.state,))[0] + where
         cells.setdefault(method_title(entry.config.method), {})[f"seed {entry.config.training.seed}"] = text
-    if not comparison.is_done(found):
+    if not planned_runs.is_done(found):
         st.progress(min(share / len(found), 1.0))
     with st.expander("Runs of this comparison", expanded=not all(entry.state == "finished" for entry in found)):
         frame = pd.DataFrame([{"Method": method, **row} for method, row in cells.items()])
@@ -242,15 +242,15 @@ def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
     if not rated:
         st.caption("Choose at least one learning rate.")
         return
-    found = comparison.find_runs(get_store(), rated)
+    found = planned_runs.find_runs(get_store(), rated)
     comparison_controls(found, key="grid")
     methods_results.render_learning_rate_grid(found)
-    if not comparison.is_done(found):
+    if not planned_runs.is_done(found):
         st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(rated, _run_states(found))
 
 
 def _rerun_if_changed(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
     """Draw the page again when a run of the grid ends."""
     with show_errors():
-        if _run_states(comparison.find_runs(get_store(), configs)) != known:
+        if _run_states(planned_runs.find_runs(get_store(), configs)) != known:
             st.rerun()

@@ -16,7 +16,7 @@ from ptviz.analysis import peft_benchmark as benchmark
 from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.peft_benchmark import BenchmarkResult
-from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.analysis.peft_benchmark_files import read_benchmark_files
 from ptviz.experiments.sample_benchmark import benchmark_samples
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_peft_benchmark_panels

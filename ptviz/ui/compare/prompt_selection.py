@@ -21,13 +21,13 @@ from ptviz.plots.prompt_set import load_checkpoint, run_labels
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.training.source_prompts import SOURCE_METHOD
+from ptviz.training.source_prompt_config import SOURCE_METHOD
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import train_all_tasks
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
-from ptviz.ui.look import inspect_run
+from ptviz.ui.look import inspect_page
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
 from ptviz.ui.recorded import shown_recorded_runs
 
@@ -164,7 +164,7 @@ def _vectors_by_name(summaries: dict[str, RunSummary]) -> dict[str, np.ndarray]:
 def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
     real = [run for run in runs if not run.id.startswith(SAVED_PREFIX)]
     unsized = bool(real) and named_backbone_shape(real[0].config.backbone) is None
-    if unsized and inspect_run.load_run_vocabulary(get_store().get(real[0].id)) is None:
+    if unsized and inspect_page.load_run_vocabulary(get_store().get(real[0].id)) is None:
         st.caption("The worker is reading the sizes of the backbone; reload the page in a few seconds.")
     found = {run.id: record.load_prompt_vectors(get_store(), run) for run in runs}
     return {id: array for id, array in found.items() if array is not None}

@@ -26,7 +26,7 @@ from ptviz.runs import RunSummary
 from ptviz.ui.backend import get_store, request_answer, request_projection
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered
+from ptviz.ui.look.inspect_page import poll_request, rerun_when_answered
 from ptviz.worker.projection_process import ProjectionJob, load_projection
 from ptviz.worker.projection_queue import projection_folder
 

@@ -11,8 +11,8 @@ from ptviz import plots
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.statistics import INTERVAL_MARKS
 from ptviz.analysis.sweep import SweepTable, estimate_importance
-from ptviz.experiments import comparison
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments import planned_runs
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.sweep import SweepSpec, expand_sweep, parse_sweep, read_sweep, save_sweep, saved_sweeps
 from ptviz.experiments.sweep_cost import estimate_sweep
 from ptviz.experiments.sweep_results import load_best_settings, load_sweep_table, table_rows
@@ -93,7 +93,7 @@ def render_sweep(spec: SweepSpec) -> None:
     if len(configs) > MAX_RUNS:
         st.warning(f"{len(configs):,} runs: this page shows at most {MAX_RUNS:,}. Use `ptviz sweep` for this sweep.")
         return
-    found = comparison.find_runs(get_store(), configs)
+    found = planned_runs.find_runs(get_store(), configs)
     _render_cost(found)
     comparison_controls(found, key="sweep-runs")
     groups = list(dict.fromkeys((entry.config.task, entry.config.backbone) for entry in found))
@@ -103,7 +103,7 @@ def render_sweep(spec: SweepSpec) -> None:
             "Task and backbone", groups, key="sweep-place", format_func=lambda pair: f"{pair[0]} on {pair[1]}"
         )
     own = [entry for entry in found if (entry.config.task, entry.config.backbone) == place]
-    every = None if comparison.is_done(found) else 2 * REFRESH_SECONDS
+    every = None if planned_runs.is_done(found) else 2 * REFRESH_SECONDS
     st.fragment(_render_results, run_every=every)(tuple(own), sum(entry.state == "finished" for entry in own))
 
 
@@ -120,8 +120,8 @@ def _render_cost(found: Sequence[PlannedRun]) -> None:
 
 def _render_results(found: tuple[PlannedRun, ...], known: int) -> None:
     with show_errors():
-        now = comparison.refresh(get_store(), found)
-        if not comparison.is_done(now):
+        now = planned_runs.refresh(get_store(), found)
+        if not planned_runs.is_done(now):
             get_client().ensure_worker()
         runs = [get_store().get(entry.run) for entry in now if entry.run is not None]
         if not runs:
@@ -132,13 +132,13 @@ def _render_results(found: tuple[PlannedRun, ...], known: int) -> None:
         finished = [run for run, row in zip(runs, table.rows, strict=True) if row.state == "finished"]
         if finished:
             _render_figures(finished, load_sweep_table(finished)[0], metric)
-        if comparison.is_done(now) and not comparison.is_done(found):
+        if planned_runs.is_done(now) and not planned_runs.is_done(found):
             st.rerun()  # The buttons above follow.
 
 
 def _render_table(table: SweepTable, metric: Metric, now: Sequence[PlannedRun], runs: Sequence[Run]) -> None:
     done = sum(entry.state == "finished" for entry in now)
-    if not comparison.is_done(now):
+    if not planned_runs.is_done(now):
         st.progress(done / len(now), f"{done} of {len(now)} runs have finished")
     rows = [{**row, "state": STATE_BADGES.get(str(row["state"]), (str(row["state"]),))[0]} for row in table_rows(table)]
     share = st.column_config.NumberColumn(format="percent" if metric.unit else "%.3f")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import streamlit as st
 
 from ptviz import backbones, tasks
-from ptviz.experiments import comparison
+from ptviz.experiments import comparison, planned_runs
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.training.source_prompts import SOURCE_METHOD
+from ptviz.training.source_prompt_config import SOURCE_METHOD
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
 from ptviz.ui.components.errors import show_errors
@@ -39,7 +39,7 @@ def render_all_tasks_form(backbone: str, own: Sequence[RunSummary]) -> None:
     if backbone not in here and all(run.id.startswith(SAVED_PREFIX) for run in own):
         return
     wanted = all_task_configs(backbone)
-    found = comparison.find_runs(get_store(), wanted)
+    found = planned_runs.find_runs(get_store(), wanted)
     if all(entry.state == "finished" for entry in found):
         return
     alive = any(entry.state in ACTIVE_STATES for entry in found)
@@ -53,7 +53,7 @@ def render_all_tasks_form(backbone: str, own: Sequence[RunSummary]) -> None:
 def _render_progress(wanted: tuple[RunConfig, ...], known: list[str]) -> None:
     """Show progress, make sure that the worker runs, and draw the page again when a state changes."""
     with show_errors():
-        found = comparison.find_runs(get_store(), wanted)
+        found = planned_runs.find_runs(get_store(), wanted)
         get_client().ensure_worker()
         for entry in found:
             if entry.state == "running" and entry.run is not None:

@@ -1,6 +1,6 @@
 """A box for a path on this machine. A path that only the page's address names is opened after a button press.
 
-A visitor of a classroom opens her own uploads and the recorded examples, and no other path.
+A visitor of a classroom opens their own uploads and the recorded examples, and no other path.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def save_upload(name: str, content: bytes) -> Path:
     """
     safe = safe_name(name)
     if not content:
-        raise ValueError(f"{safe} is empty: expected a table of texts with labels, or with texts to write")
+        raise ValueError(f"{safe} is empty: expected a table of texts with labels, or with target texts")
     check_upload_size(len(content))
     # A folder for each content: another table of the same name must not replace one that a run was made from.
     path = upload_dir() / hashlib.sha256(content).hexdigest()[:8] / safe

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from ptviz.backbones import BackboneInfo
-from ptviz.figures.diagrams.equation import key, to_mathml
+from ptviz.figures.mathml import key, to_mathml
 from ptviz.methods import list_methods
 from ptviz.methods.equation_symbols import COMMON_SYMBOLS
 from ptviz.plots.method_panels import build_method_panel

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ptviz.engine.time_estimate import estimate_time
-from ptviz.experiments import comparison
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments import planned_runs
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
 from ptviz.experiments.replication.results import DEFAULT_SEEDS
 from ptviz.methods import list_methods
@@ -71,7 +71,7 @@ def render_findings() -> None:
 def _find_runs(studies: Sequence[ReplicationStudy]) -> dict[str, PlannedRun]:
     """Return the runs of these studies by fingerprint, in order: the store is read once for all of them."""
     configs = {key: config for study in studies for key, config in _configs(study).items()}
-    return dict(zip(configs, comparison.find_runs(get_store(), configs.values()), strict=True))
+    return dict(zip(configs, planned_runs.find_runs(get_store(), configs.values()), strict=True))
 
 
 def _select_filters(results: Sequence[StudyResult]) -> tuple[str, str | None]:
@@ -142,9 +142,9 @@ def _render_buttons(study: ReplicationStudy, planned: Sequence[PlannedRun]) -> N
         if waiting:
             label = f"Train the {len(waiting)} missing runs" if len(waiting) > 1 else "Train the missing run"
             if st.button(label, icon=":material/play_arrow:", key=f"train-{study.id}"):
-                run_and_rerun(lambda: comparison.start_runs(get_client(), waiting))
+                run_and_rerun(lambda: planned_runs.start_runs(get_client(), waiting))
         if alive:
             st.text(f"{len(alive)} queued or training: the verdict changes when they have finished.")
             if st.button("Stop", icon=":material/stop:", key=f"stop-{study.id}"):
-                run_and_rerun(lambda: comparison.stop_runs(get_client(), alive))
+                run_and_rerun(lambda: planned_runs.stop_runs(get_client(), alive))
         st.code(f"ptviz findings --run {study.id}", language="shell")

@@ -16,10 +16,10 @@ from msgspec import Meta
 
 from ptviz.analysis.comparison import compare_paired, steps_to_reach, summarise_methods
 from ptviz.analysis.similarity import SIMILARITY_METRICS
-from ptviz.experiments.comparison import load_result
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord
 from ptviz.experiments.replication.metrics import COUNT_METRICS
 from ptviz.experiments.replication.results import DEFAULT_SEEDS
+from ptviz.experiments.run_results import load_result
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.methods.hyperparameters import HyperparameterValue
 from ptviz.nearest_tokens import nearest_tokens

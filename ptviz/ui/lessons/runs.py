@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import streamlit as st
 
-from ptviz.experiments import comparison
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments import planned_runs
+from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.plots import plot_training
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, StoreError
 from ptviz.runs.gallery import gallery_store
@@ -28,7 +28,7 @@ def find_recorded(configs: Sequence[RunConfig]) -> list[Run] | None:
     Raises:
         StoreError: if the recorded runs cannot be read.
     """
-    return _finished_runs(comparison.find_runs(gallery_store(), configs))
+    return _finished_runs(planned_runs.find_runs(gallery_store(), configs))
 
 
 def find_own(configs: Sequence[RunConfig]) -> list[Run] | None:
@@ -37,7 +37,7 @@ def find_own(configs: Sequence[RunConfig]) -> list[Run] | None:
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
-    return _finished_runs(comparison.find_runs(get_store(), configs))
+    return _finished_runs(planned_runs.find_runs(get_store(), configs))
 
 
 def find_any(configs: Sequence[RunConfig]) -> list[Run] | None:
@@ -69,13 +69,13 @@ def render_training(configs: Sequence[RunConfig], key: str) -> None:
 
     The page is drawn again when the last of them has finished.
     """
-    found = comparison.find_runs(get_store(), configs)
+    found = planned_runs.find_runs(get_store(), configs)
     is_active = any(entry.state in ACTIVE_STATES for entry in found)
     st.fragment(_render_progress, run_every=_REFRESH_SECONDS if is_active else None)(configs, key, is_active)
 
 
 def _render_progress(configs: Sequence[RunConfig], key: str, was_active: bool) -> None:
-    found = comparison.find_runs(get_store(), configs)
+    found = planned_runs.find_runs(get_store(), configs)
     is_active = any(entry.state in ACTIVE_STATES for entry in found)
     if is_active != was_active:
         st.rerun()

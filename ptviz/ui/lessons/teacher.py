@@ -28,7 +28,7 @@ def render_teacher_page() -> None:
     lessons = load_lessons()
     st.page_link(_LESSONS_PAGE, label="Open the lessons", icon=":material/school:")
     st.caption(
-        "To let a class work on this computer, each with runs of her own, start the app with "
+        "To let a class work on this computer, each with their own runs, start the app with "
         '`ptviz app --host 0.0.0.0 --classroom`. The guide "A classroom" says what students then see and may do.'
     )
     st.header("What each lesson needs")

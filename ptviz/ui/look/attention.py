@@ -21,9 +21,9 @@ from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one_or_all
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
+from ptviz.ui.look.generated_tokens import render_generated_tokens
+from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
 from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
-from ptviz.ui.look.written_tokens import render_written_tokens
 
 LESSON = (
     "Prompt tokens act through [[attention]] alone: the attention that the text and the answer give to them is "
@@ -89,7 +89,7 @@ def render_attention(target: ProbeTarget, text_count: int) -> None:
     _render_by_site(target, site_word(attention.sites), {**options, "answer": answer}, linked)
     _render_by_token(target, attention, {**options, "answer": answer}, linked)
     if answer["writes"]:
-        render_written_tokens(target, options, linked)
+        render_generated_tokens(target, options, linked)
     _render_logit_lens(target, len(attention.prompt), answer["lens_refusal"], options, linked)
 
 

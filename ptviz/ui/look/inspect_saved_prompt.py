@@ -16,7 +16,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components import forms, linked_selection
 from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box
-from ptviz.ui.look import attention, decompositions, inspect_run, nearest_words, projection_map, token_panels
+from ptviz.ui.look import attention, decompositions, inspect_page, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
 from ptviz.ui.look.token_panels import PromptView
 from ptviz.ui.navigation import CHECKPOINT_PAGE, COMPOSE_PAGE
@@ -39,7 +39,7 @@ def render_saved_embeddings(saved: SavedPrompt) -> None:
     tokens, highlight = linked_selection.select_tokens(m, outliers, saved.id)
     view = PromptView(prompt=prompt, file_stem=saved.id, tokens=tokens, m=m, highlight=highlight)
     if saved.backbone:
-        words = inspect_run.load_backbone_vocabulary(saved.backbone)
+        words = inspect_page.load_backbone_vocabulary(saved.backbone)
         if words is None:
             st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         else:
@@ -52,7 +52,7 @@ def render_saved_embeddings(saved: SavedPrompt) -> None:
 def render_saved_tensors(saved: SavedPrompt) -> None:
     """Show the views of its tensors."""
     render_origin(saved)
-    history = inspect_run.select_tensor(load_tensor_histories(SAVED_PREFIX + saved.id))
+    history = inspect_page.select_tensor(load_tensor_histories(SAVED_PREFIX + saved.id))
     decompositions.render_views(SAVED_PREFIX + saved.id, history, saved.id)
 
 
@@ -67,7 +67,7 @@ def render_saved_attention(saved: SavedPrompt) -> None:
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
     shape = next((info for info in backbones.list_backbones() if info.name == saved.backbone), None)
-    # Encoders write no texts; of another backbone the family is not known here, and the worker says what cannot be.
+    # Encoders generate no text; of another backbone the family is not known here, and the worker says what cannot be.
     kinds = (
         ("classification",) if shape is not None and shape.family == "encoder" else ("classification", "text", "choice")
     )

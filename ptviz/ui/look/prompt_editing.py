@@ -24,7 +24,7 @@ from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.python_snippet import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
-from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
+from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
 from ptviz.ui.recorded import list_targets, run_title
 
 LESSON = (
@@ -78,7 +78,7 @@ def render_prompt_editor(found: SnapshotSelection) -> None:
     if answer is not None:
         _render_scores(done, answer, found.run.metric)
         if done and answer["outputs"] is not None:
-            _render_written_texts(found, done, answer)
+            _render_generated_texts(found, done, answer)
     _save_prompt_form(found, snapshot, measured, done)
     token_importance.token_importance_panel(found, measured, done)
 
@@ -194,7 +194,7 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
     before, rows = answer["untouched"], answer["rows"]
     answers, help = "predictions", "texts with another predicted class than with the unedited prompt"
     if answer["outputs"] is not None:
-        answers, help = "texts", "validation texts after which another text is written than with the unedited prompt"
+        answers, help = "texts", "validation inputs for which another text is generated than with the unedited prompt"
     now = {"changed": 0, **before} if not done else answer["after"][-1]
     with st.container(horizontal=True):
         gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
@@ -224,9 +224,9 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
     )
 
 
-def _render_written_texts(found: SnapshotSelection, done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
-    """Show what is written before and after the edits, and mark where the two texts differ."""
-    st.markdown("**What is written before and after the edits**")
+def _render_generated_texts(found: SnapshotSelection, done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
+    """Show what is generated before and after the edits, and mark where the two texts differ."""
+    st.markdown("**What is generated before and after the edits**")
     call = {"edits": list(done), **found.stage_and_step}
     rows = edited_texts_table(found.run, **call, answer=answer)
     changed = [row for row in rows if row["changed"]]

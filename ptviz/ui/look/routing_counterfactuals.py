@@ -18,11 +18,11 @@ from ptviz.plots import (
 )
 from ptviz.plots.routing_counterfactuals import counterfactual_from_answer
 from ptviz.plots.run_argument import right_answers_noun
-from ptviz.probes.routing import TEMPERATURE_FACTORS
+from ptviz.probes.routing_counterfactuals import TEMPERATURE_FACTORS
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import hyperparameter_input
 from ptviz.ui.components.linked_selection import make_pick_handler
-from ptviz.ui.look.inspect_run import SnapshotSelection
+from ptviz.ui.look.inspect_page import SnapshotSelection
 from ptviz.ui.look.on_demand import probe_on_demand
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params
 
@@ -76,7 +76,7 @@ def render_temperatures(found: SnapshotSelection, temperature: float) -> None:
     st.markdown("**Other temperatures**")
     right = right_answers_noun(found.run)
     description = f"The same mixture, sharper and more even: {right} and loss at each temperature."
-    answer = probe_on_demand(found, "tempered", "Measure temperatures", description)
+    answer = probe_on_demand(found, "temperatures", "Measure temperatures", description)
     if answer is not None:
         render_plot(
             plot_routing_temperatures,
@@ -84,7 +84,7 @@ def render_temperatures(found: SnapshotSelection, temperature: float) -> None:
             **found.stage_and_step,
             temperature=temperature,
             answer=answer,
-            key="tempered",
+            key="temperatures",
             caption=_TEMPERATURE_CAPTION,
             filename=f"{found.run.id}-temperature",
         )
@@ -118,7 +118,7 @@ def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> Non
     description = (
         f"Each validation text at each expert in turn: loss and {right}, and the best expert against the chosen one."
     )
-    answer = probe_on_demand(found, "forced", "Force every expert", description)
+    answer = probe_on_demand(found, "forced-routing", "Force every expert", description)
     if answer is None:
         return
     result = counterfactual_from_answer(answer)

@@ -1,4 +1,4 @@
-"""The importance of a prompt's tokens: each removed in turn, and all of them snapped to words."""
+"""The importance of a prompt's tokens: each removed in turn, and all of them replaced by words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
+from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
 
 _REQUEST_COUNT = 10
 """Requests that the tokens are measured in: bars appear as they come, and an active run waits for one request."""
@@ -100,7 +100,9 @@ def _render_faithfulness(found: SnapshotSelection, untouched: dict[str, Any], do
     run, stage, step = found.run.id, found.snapshot.stage, found.snapshot.step
     with st.container(horizontal=True, vertical_alignment="bottom"):
         distance = st.segmented_control("nearest by", DISTANCES, default=DISTANCES[0], key="faithful-by")
-        pressed = st.button("Snap the whole prompt", icon=":material/abc:", key="faithful", disabled=distance is None)
+        pressed = st.button(
+            "Replace all by nearest words", icon=":material/abc:", key="faithful", disabled=distance is None
+        )
     key = ("faithfulness", run, stage, step, distance, repr(done))
     if pressed:
         st.session_state["read-as-words"] = key[:4]

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ptviz.analysis.waywardness import prompt_f1
-from ptviz.experiments.comparison import find_runs, start_runs
+from ptviz.experiments.planned_runs import find_runs, start_runs
 from ptviz.methods import list_methods
 from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
@@ -19,7 +19,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import render_markdown
-from ptviz.ui.look.inspect_run import SnapshotSelection, load_run_vocabulary
+from ptviz.ui.look.inspect_page import SnapshotSelection, load_run_vocabulary
 
 LESSON = (
     "Nearest words do not explain a prompt: its [[waywardness]]. [Khashabi et al. "

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ptviz.checkpoints import PromptBundle
 from ptviz.runs.import_prompt import importable_prompts
-from ptviz.ui.components.written_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
+from ptviz.ui.components.generated_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
 
 MAX_CHARACTERS = 4000
 MAX_NEW_TOKENS = 256
@@ -28,14 +28,14 @@ def try_prompt_panel(side: str, bundle: PromptBundle, path: Path, backbone: str)
         st.caption("Select the decoder or encoder-decoder that it was trained for above; then it can write here.")
         return
     if _family(backbone) == "encoder":
-        st.caption(f"{backbone} is an encoder: it reads texts and writes none.")
+        st.caption(f"{backbone} is an encoder: it reads texts and generates none.")
         return
     with st.form(f"try-{side}", border=False):
         text = st.text_area(
             "Text", max_chars=MAX_CHARACTERS, key=f"try-text-{side}", placeholder="The capital of France is"
         )
         left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
-        tokens = left.number_input("Tokens to write, at most", 1, MAX_NEW_TOKENS, 32, key=f"try-tokens-{side}")
+        tokens = left.number_input("Tokens to generate, at most", 1, MAX_NEW_TOKENS, 32, key=f"try-tokens-{side}")
         heat = middle.number_input(
             "Temperature", 0.0, 5.0, 0.0, 0.1, key=f"try-heat-{side}", help="0 always takes the most probable token"
         )

@@ -68,7 +68,7 @@ def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[i
     reader = request.result() if request.done() else TextReader(None, None)
     mode = reader.readout_mode or _usual_mode(backbone, task.columns.kind != "classification")
     if task.columns.kind != "classification" and mode in ("pooled", "mask"):
-        lacks = "scores no choices token by token" if task.columns.choices else "writes no texts"
+        lacks = "scores no choices token by token" if task.columns.choices else "generates no text"
         error_box(f"{backbone} is an encoder, which {lacks}: choose a decoder or an encoder-decoder")
         return False
     table = task.table

@@ -89,7 +89,7 @@ def _render(run: Run) -> None:
 
 
 def _views(run: Run, rows: Rows) -> list[str]:
-    """Return the views that the task of a run has: written texts have no classes and no certainty."""
+    """Return the views that the task of a run has: generated texts have no classes and no certainty."""
     views = [_TABLE]
     if class_names(run):
         views += ["Confusion matrix", "Classes"]

@@ -1,4 +1,4 @@
-"""The queue of a classroom, as a visitor sees it: the places of her runs, and how long they wait."""
+"""The queue of a classroom, as a visitor sees it: the places of their runs, and how long they wait."""
 
 from __future__ import annotations
 

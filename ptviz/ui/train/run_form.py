@@ -165,7 +165,7 @@ def select_more_tasks(method: str, task: TaskSelection) -> tuple[str, ...]:
 
 def _table_input() -> TaskSelection:
     upload = st.file_uploader(
-        "A table of texts with labels, or with texts to write",
+        "A table of texts with labels, or with target texts",
         type=list(uploads.FILE_ENDINGS),
         key="upload",
         help="it is stored on this machine only, in ptviz's folder",
@@ -185,7 +185,7 @@ def _table_input() -> TaskSelection:
 
 
 def _hub_input() -> TaskSelection:
-    known = {info.name: info for info in tasks.list_named_tasks()}
+    known = {info.name: info for info in tasks.list_benchmark_tasks()}
     titles = {"": "another one, by its id"} | {name: f"{info.title} ({name})" for name, info in known.items()}
     chosen = select_one(
         "Data set", titles, key="set", help="the sets of the papers have their words, layout and metric"

@@ -275,7 +275,7 @@ def _render_prediction_box(run: Run, status: Status) -> None:
     newest = snapshots[-1].stage, snapshots[-1].step
     if run.metric.kind == "text":
         with show_errors():
-            try_prompt.written_text_panel(run, text, at, newest if status.state in ACTIVE_STATES else None)
+            try_prompt.generated_text_panel(run, text, at, newest if status.state in ACTIVE_STATES else None)
     else:
         try_prompt.prediction_panel(run, text, at, newest)
 

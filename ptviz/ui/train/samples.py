@@ -7,8 +7,8 @@ import streamlit as st
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.backbones import list_backbones
 from ptviz.plots import plot_perplexity, samples_table
+from ptviz.plots.generated_texts import sample_steps
 from ptviz.plots.snippet import call_snippet
-from ptviz.plots.written_texts import sample_steps
 from ptviz.runs import Run
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.figure_panel import render_plot
@@ -35,7 +35,7 @@ PERPLEXITY_CAPTION = (
 
 
 def render_samples(run: Run, until: int | None = None) -> None:
-    """Show the samples of a step, and the perplexity over all steps; nothing for a run that writes no texts.
+    """Show the samples of a step, and the perplexity over all steps; nothing for a run that generates no text.
 
     ``until`` shows the newest samples and the curve as they were at that step of the whole run, without a choice.
     """
@@ -46,7 +46,7 @@ def render_samples(run: Run, until: int | None = None) -> None:
     step = steps[-1]
     if until is None and len(steps) > 1:
         options = [*map(str, steps[:-1]), "newest"]
-        chosen = st.select_slider("written with the prompt of step", options, value="newest", key="samples-at")
+        chosen = st.select_slider("generated with the prompt of step", options, value="newest", key="samples-at")
         step = steps[-1] if chosen == "newest" else int(chosen)
     rows = samples_table(run, step=step)
     st.html(samples_html(rows))

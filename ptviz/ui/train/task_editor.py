@@ -20,7 +20,8 @@ from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, find_columns
 from ptviz.tasks.custom.labels import sort_class_names, to_class_name
 from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
 from ptviz.tasks.custom.table_preview import TableHead, read_first_rows, read_table_head
-from ptviz.tasks.metrics import METRICS, check_metric, is_number
+from ptviz.tasks.metrics import METRICS, check_metric
+from ptviz.tasks.scoring import is_number
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS, TaskKind
 from ptviz.tasks.template import Template
 from ptviz.ui.components.errors import error_box
@@ -28,12 +29,12 @@ from ptviz.ui.components.forms import select_one
 
 _ANSWERS: Mapping[TaskKind, str] = {
     "classification": "a class",
-    "text": "a text to write",
+    "text": "a target text",
     "choice": "one of the row's choices",
 }
 ANSWER_COLUMNS: Mapping[TaskKind, str] = {
     "classification": "labels",
-    "text": "the texts to write",
+    "text": "the target texts",
     "choice": "the right choices",
 }
 """What the column of the answers holds."""
@@ -69,7 +70,7 @@ class TaskSelection:
 
 
 class TableFacts(NamedTuple):
-    """Why a table cannot be used, or what it holds; ``numeric`` says whether all texts to write are numbers."""
+    """Why a table cannot be used, or what it holds; ``numeric`` says whether all target texts are numbers."""
 
     problem: str = ""
     summary: str = ""
@@ -135,7 +136,7 @@ def _read_table(
         return TableFacts("", f"{len(rows):,} different inputs with {many} choices each", task.notes)
     if not task.classes:
         numeric = all(is_number(row.targets[0]) for row in rows)
-        return TableFacts("", f"{len(rows):,} different inputs with texts to write", task.notes, (), numeric)
+        return TableFacts("", f"{len(rows):,} different inputs with target texts", task.notes, (), numeric)
     counts = Counter(task.classes[row.label] for row in rows)
     return TableFacts("", _describe_classes(len(rows), task.classes, counts), task.notes, task.classes)
 
@@ -150,7 +151,7 @@ def _read_beginning(path: Path, columns: Columns, table: TableOptions) -> TableF
         return TableFacts("", f"{len(rows):,} rows with choices", notes)
     if columns.is_target:
         numeric = all(is_number(row.answer[0]) for row in rows)
-        return TableFacts("", f"{len(rows):,} inputs with texts to write", notes, (), numeric)
+        return TableFacts("", f"{len(rows):,} inputs with target texts", notes, (), numeric)
     counts = Counter(str(row.answer) for row in rows)
     if len(counts) > MAX_CLASSES:
         return TableFacts(

@@ -15,7 +15,7 @@ from ptviz.tasks.example import PAIR_SEPARATOR
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.written_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
+from ptviz.ui.components.generated_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
 
 PREDICTION_CAPTION = (
     "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an "
@@ -91,7 +91,7 @@ def sentence_input(family: str, columns: str = "") -> str:
     return typed.strip()
 
 
-def written_text_panel(
+def generated_text_panel(
     run: Run, text: str, snapshot: tuple[int, int] | None, training_at: tuple[int, int] | None
 ) -> None:
     """Show what is written after a text with and without the prompt, token by token.

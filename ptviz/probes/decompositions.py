@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.probes.routing import rows_per_setting, score_batch
+from ptviz.probes.routing_counterfactuals import rows_per_setting, score_batch
 from ptviz.prompt import Prompt
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.run_file_io import StoreError

@@ -41,7 +41,7 @@ def benchmark(
     from ptviz.analysis import peft_benchmark as peft
     from ptviz.analysis.comparison import TABLE_COLUMNS, pareto_front, summarise_methods
     from ptviz.analysis.comparison_text import HEADINGS, table_cells
-    from ptviz.checkpoints.benchmark_files import read_benchmark_files
+    from ptviz.analysis.peft_benchmark_files import read_benchmark_files
 
     with as_usage_error(OSError):
         files, unread = read_benchmark_files(paths)

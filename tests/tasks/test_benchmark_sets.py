@@ -10,16 +10,25 @@ from typing import Any, get_args
 import pytest
 
 from ptviz.methods import REGISTRY
-from ptviz.tasks import Example, SplitName, Task, TaskError, list_named_tasks, list_tasks, load_named_task, load_task
+from ptviz.tasks import (
+    Example,
+    SplitName,
+    Task,
+    TaskError,
+    list_benchmark_tasks,
+    list_tasks,
+    load_benchmark_task,
+    load_task,
+)
+from ptviz.tasks.benchmark_sets.listing import is_cached
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS
 from ptviz.tasks.custom import from_hub
 from ptviz.tasks.metrics import check_metric
-from ptviz.tasks.named.listing import is_cached
-from ptviz.tasks.named.sets import NAMED_SETS
 from ptviz.tasks.template import ReadoutMode
 
 datasets = pytest.importorskip("datasets", reason="an ordinary dependency; install ptviz to run these")
 
-from tests.tasks.named_fixtures import SCHEMAS, make_rows, write_set  # noqa: E402
+from tests.tasks.benchmark_set_fixtures import SCHEMAS, make_rows, write_set  # noqa: E402
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -35,10 +44,10 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that writes a set, some of its splits changed, points its name there and loads it."""
 
     def load(name: str, **changed: list[dict[str, Any]]) -> Task:
-        entry = NAMED_SETS[name]
+        entry = BENCHMARK_SETS[name]
         rows = {split: make_rows(name, split) for split in ("train", "validation", "test")} | changed
         folder = write_set(tmp_path / "set", name, entry.config, rows if changed else None)
-        monkeypatch.setitem(NAMED_SETS, name, replace(entry, hub_id=folder))
+        monkeypatch.setitem(BENCHMARK_SETS, name, replace(entry, hub_id=folder))
         return load_task(name)
 
     return load
@@ -50,15 +59,15 @@ def find_row(task: Task, part: str) -> Example:
 
 
 def test_every_set_of_the_survey_has_a_fixture() -> None:
-    assert list(SCHEMAS) == list(NAMED_SETS)
-    assert len(NAMED_SETS) == 31
-    used = {paper for entry in NAMED_SETS.values() for paper in entry.papers}
+    assert list(SCHEMAS) == list(BENCHMARK_SETS)
+    assert len(BENCHMARK_SETS) == 31
+    used = {paper for entry in BENCHMARK_SETS.values() for paper in entry.papers}
     assert used <= set(REGISTRY)
 
 
-@pytest.mark.parametrize("name", NAMED_SETS)
+@pytest.mark.parametrize("name", BENCHMARK_SETS)
 def test_a_named_set_becomes_a_task(stored: Any, name: str) -> None:
-    entry, task = NAMED_SETS[name], stored(name)
+    entry, task = BENCHMARK_SETS[name], stored(name)
     assert task.name == name
     assert task.fields == tuple(entry.fields)
     assert task.kind == entry.kind == ("choice" if entry.choices else "text" if entry.target else "classification")
@@ -171,7 +180,7 @@ def test_rows_with_an_empty_text_are_counted(stored: Any) -> None:
 
 def test_large_splits_are_sampled(stored: Any) -> None:
     stored("glue:cola")
-    task = load_named_task("glue:cola", limit=10)
+    task = load_benchmark_task("glue:cola", limit=10)
     assert len(task.train) == 10
     assert "train: 40 rows, of which 10 were sampled" in task.notes
 
@@ -199,7 +208,7 @@ def saved(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, **splits: di
     """Save splits with other columns than those of the card, and point the set's name there."""
     data = {split: datasets.Dataset.from_dict(content) for split, content in splits.items()}
     datasets.DatasetDict(data).save_to_disk(folder)
-    monkeypatch.setitem(NAMED_SETS, name, replace(NAMED_SETS[name], hub_id=str(folder)))
+    monkeypatch.setitem(BENCHMARK_SETS, name, replace(BENCHMARK_SETS[name], hub_id=str(folder)))
 
 
 def test_bad_schemas_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +236,7 @@ def test_other_label_names_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     features = datasets.Features({"sentence": datasets.Value("string"), "label": label})
     data = datasets.Dataset.from_dict({"sentence": ["a", "b"], "label": [0, 1]}, features=features)
     datasets.DatasetDict(train=data, validation=data).save_to_disk(tmp_path / "set")
-    monkeypatch.setitem(NAMED_SETS, "glue:sst2", replace(NAMED_SETS["glue:sst2"], hub_id=str(tmp_path / "set")))
+    monkeypatch.setitem(BENCHMARK_SETS, "glue:sst2", replace(BENCHMARK_SETS["glue:sst2"], hub_id=str(tmp_path / "set")))
     with pytest.raises(TaskError, match="column 'label': expected the labels negative, positive; got good, bad"):
         load_task("glue:sst2")
 
@@ -256,15 +265,15 @@ def test_a_set_made_by_a_script_comes_from_its_parquet_copy(tmp_path: Path, monk
 
 def test_lists_say_what_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
-    assert not any(info.available for info in list_named_tasks())
+    assert not any(info.available for info in list_benchmark_tasks())
     for folder in ("nyu-mll___glue/mnli", "aps___super_glue/default-data_dir=cb", "rajpurkar___squad/plain_text"):
         (tmp_path / folder / "0.0.0").mkdir(parents=True)
-    assert [info.name for info in list_named_tasks() if info.available] == ["glue:mnli", "superglue:cb", "squad"]
+    assert [info.name for info in list_benchmark_tasks() if info.available] == ["glue:mnli", "superglue:cb", "squad"]
     monkeypatch.delenv("HF_DATASETS_CACHE")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     os.renames(tmp_path / "nyu-mll___glue", tmp_path / "home" / "datasets" / "nyu-mll___glue")
-    assert is_cached(NAMED_SETS["glue:mnli"])
-    assert not is_cached(NAMED_SETS["squad"])
+    assert is_cached(BENCHMARK_SETS["glue:mnli"])
+    assert not is_cached(BENCHMARK_SETS["squad"])
 
 
 def test_columns_of_a_named_set_are_fixed() -> None:
@@ -275,4 +284,4 @@ def test_columns_of_a_named_set_are_fixed() -> None:
 
 
 def test_no_built_in_task_hides_a_named_set() -> None:
-    assert not {task.name for task in list_tasks()} & set(NAMED_SETS)
+    assert not {task.name for task in list_tasks()} & set(BENCHMARK_SETS)

@@ -1,4 +1,4 @@
-"""What the backbone writes with a prompt and without it, side by side, shown token by token while it is written."""
+"""Texts generated with a prompt and without it, side by side, shown token by token as they come."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ptviz.analysis.spectrum import low_rank_approximation
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.probes.low_rank import _prompt_matrices, _replace_matrices
+from ptviz.probes.decompositions import _prompt_matrices, _replace_matrices
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
 from ptviz.training.batches import EncodedExamples

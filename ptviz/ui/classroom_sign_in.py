@@ -1,4 +1,4 @@
-"""The door of a classroom: a request without a valid token reaches no page, no file and no websocket."""
+"""The sign-in of a classroom: a request without a valid token reaches no page, no file and no websocket."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ClassroomDoor:
             page = _WITHOUT_TOKEN.format(problem=escape(problem), action=escape(self._home))
             return HTMLResponse(page, 401, {"Cache-Control": "no-store"})
         if known is not None and known.is_teacher == admitted.is_teacher:
-            admitted = known  # The address of the class was opened again: her runs stay hers.
+            admitted = known  # The address of the class was opened again: their runs stay theirs.
         rest = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), True) if pair[0] != TOKEN_PARAM]
         # One slash: two would be the name of another server.
         path = "/" + quote(scope["path"].lstrip("/\\"))

@@ -14,7 +14,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.methods import REGISTRY, build_method
 from ptviz.methods.base import RoutedMethod
-from ptviz.probes.routing import TEMPERATURE_FACTORS, rescale_routing_temperature, rows_per_setting
+from ptviz.probes.routing_counterfactuals import TEMPERATURE_FACTORS, rescale_routing_temperature, rows_per_setting
 from ptviz.prompt import Batch, Spec
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
@@ -51,7 +51,7 @@ def ask(home, table):
 
 @pytest.mark.parametrize(("method", "values"), [("smop", {"m": 2, "k": 3}), ("pt-moe", {"selection": "soft", "k": 3})])
 def test_forcing_the_chosen_expert_changes_nothing(ask, method, values):
-    answer = ask("forced", method, **values)
+    answer = ask("forced-routing", method, **values)
     weights, losses = np.array(answer["weights"]), np.array(answer["losses"])
     assert losses.shape == weights.shape == (len(answer["texts"]), 3)
     assert len(answer["labels"]) == len(answer["loss"]) == len(answer["hit"])
@@ -66,11 +66,11 @@ def test_forcing_the_chosen_expert_changes_nothing(ask, method, values):
 
 
 def test_temperatures_of_a_mixture_are_measured(ask):
-    answer = ask("tempered", "smop", top=2, m=2, k=3)
+    answer = ask("temperatures", "smop", top=2, m=2, k=3)
     assert answer["factors"] == list(TEMPERATURE_FACTORS)
     assert len(answer["loss"]) == len(answer["accuracy"]) == len(TEMPERATURE_FACTORS)
     assert len(set(np.round(answer["loss"], 6))) > 2
-    forced = ask("forced", "smop", top=2, m=2, k=3)
+    forced = ask("forced-routing", "smop", top=2, m=2, k=3)
     assert answer["loss"][TEMPERATURE_FACTORS.index(1.0)] == pytest.approx(np.mean(forced["loss"]), abs=1e-5)
 
 
@@ -83,8 +83,8 @@ def test_texts_of_each_task_are_routed(ask):
 @pytest.mark.parametrize(
     ("what", "method", "reason"),
     [
-        ("forced", "prompt-tuning", "has no routing"),
-        ("tempered", "smop", "no temperature"),
+        ("forced-routing", "prompt-tuning", "has no routing"),
+        ("temperatures", "smop", "no temperature"),
         ("everything", "smop", "expected one of"),
     ],
 )

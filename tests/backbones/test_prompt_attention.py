@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ptviz.backbones import BackboneError
-from ptviz.backbones.attention import attend, join_key_values
+from ptviz.backbones.prompt_attention import attend, join_key_values
 from tests.families import precisely
 
 
@@ -90,7 +90,8 @@ def test_visiting_changes_nothing_and_weights_sum_to_one(s: dict[str, Any]) -> N
     bias = torch.randn(1, s["H"] * s["groups"], s["Q"], s["n"], generator=make) if s["biased"] else None
     seen: dict[int, Tensor] = {}
     plain, none = attend(site(3), q, k, v, mask, position_bias=bias, prompt_kv=prefix)
-    watched, weights = attend(site(3), q, k, v, mask, position_bias=bias, prompt_kv=prefix, visit=seen.__setitem__)
+    watch = seen.__setitem__
+    watched, weights = attend(site(3), q, k, v, mask, position_bias=bias, prompt_kv=prefix, on_attention=watch)
     assert none is None
     assert weights is seen[3]
     assert list(seen) == [3]
@@ -132,9 +133,9 @@ def test_masks_that_are_no_masks_and_second_calls_are_refused() -> None:
     with pytest.raises(BackboneError, match=r"mask holds scores of its own.*choose another backbone"):
         attend(site(), q, q, q, torch.zeros(1, 1, 2, 2))
     module, seen = site(), {}
-    attend(module, q, q, q, None, survey=seen)
+    attend(module, q, q, q, None, list_sites=seen)
     with pytest.raises(BackboneError, match=r"computed twice a layer.*choose another backbone"):
-        attend(module, q, q, q, None, survey=seen)
+        attend(module, q, q, q, None, list_sites=seen)
 
 
 def test_rows_that_see_nothing_stay_finite() -> None:

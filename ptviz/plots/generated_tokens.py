@@ -1,4 +1,4 @@
-"""Public figures of the tokens that a prompt writes: their attention on the prompt, and the logit lens."""
+"""Public figures of the tokens that are generated with a prompt: their attention on the prompt, and the logit lens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptviz.probes.array_codec import decode_array
 from ptviz.profanity import mask_words
 
 
-def plot_written_attention(
+def plot_generated_attention(
     prompt: PromptOrId,
     *,
     stage: int = 0,
@@ -31,11 +31,11 @@ def plot_written_attention(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the attention that each token of the written text (row) gives to each prompt token (column).
+    """Draw the attention that each token of the generated text (row) gives to each prompt token (column).
 
-    The prompt of a text-to-text task writes greedily for ``text``, or for the validation input number ``row``. The
+    The prompt of a text-to-text task generates greedily for ``text``, or for the validation input number ``row``. The
     attention of a token is that of the position where it was chosen. ``site`` and ``head`` select one of each, among
-    the sites where written tokens attend to the prompt; None averages over all of them.
+    the sites where generated tokens attend to the prompt; None averages over all of them.
 
     ``without_largest`` leaves the prompt token blank that gets most, so that the others differ in colour. In a decoder
     this is often the first position, whatever it holds: an attention sink (Xiao et al. 2024, section 3.1,
@@ -46,10 +46,10 @@ def plot_written_attention(
     if without_largest and not np.isnan(values).all():
         values = values.copy()
         values[:, np.nansum(values, 0).argmax()] = np.nan
-    return draw_token_heatmap(values, "written token", mask_words(found["tokens"]), found["prompt"], highlight)
+    return draw_token_heatmap(values, "generated token", mask_words(found["tokens"]), found["prompt"], highlight)
 
 
-def plot_written_lens(
+def plot_generated_lens(
     prompt: PromptOrId,
     *,
     stage: int = 0,
@@ -59,10 +59,10 @@ def plot_written_lens(
     task: str = "",
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the likeliest tokens that the frozen head reads, after each layer (row), where a token is written (column).
+    """Draw the likeliest tokens that the frozen head reads after each layer (row), for each generated token (column).
 
     The logit lens (nostalgebraist 2020) applies the backbone's last norm and head to the hidden states that predict
-    each written token; the last layer's likeliest token is the one that was written.
+    each generated token; the last layer's likeliest token is the one that was generated.
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     shares, tokens = np.array(found["shares"]), mask_words(found["tokens"])

@@ -1,4 +1,4 @@
-"""The named sets: where each is on the Hub, its columns, words, layout, metric and splits, and who used it.
+"""The benchmark sets: where each is on the Hub, its columns, words, layout, metric and splits, and who used it.
 
 Columns and labels are those of the sets' public cards. ``papers`` holds the methods (by the name of the registry here)
 in whose papers or released code the set is reported.
@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ptviz.tasks.builtin.labels import ClassLabel
-from ptviz.tasks.named.cell_text import (
+from ptviz.tasks.benchmark_sets.cell_text import (
     Form,
     drop_markup,
     end_highlights,
@@ -21,6 +20,7 @@ from ptviz.tasks.named.cell_text import (
     join_written_triples,
     round_similarity,
 )
+from ptviz.tasks.builtin.labels import ClassLabel
 from ptviz.tasks.task import TaskKind
 
 
@@ -44,12 +44,12 @@ CUT_FROM_TRAIN = SplitNames(validation="train", test="validation")
 
 
 @dataclass(frozen=True)
-class NamedSet:
+class BenchmarkSet:
     """One set: its place on the Hub, and how its rows become a task.
 
     ``fields`` maps each field to its column, ``forms`` a column to what makes a text of its cells. ``labels`` maps the
     set's label names, in the order of the classes, to their words. ``choices`` maps the values of the label column to
-    the columns of the choices. ``target`` is the column of the texts to write; a dot leads into a column of objects, as
+    the columns of the choices. ``target`` is the column of the target texts; a dot leads into a column of objects, as
     in ``answers.text``. ``subset`` is the value of the column "subset" that is read. ``together`` is a field
     whose texts repeat: rows with the same one stay in one split. ``rows`` counts the rows of the splits that are read,
     on the set's card.
@@ -88,7 +88,7 @@ class NamedSet:
 
     @property
     def answer_column(self) -> str:
-        """The column of the labels, or of the texts to write."""
+        """The column of the labels, or of the target texts."""
         return self.target or self.label
 
 
@@ -115,8 +115,8 @@ _READING_LAYOUT = "{prompt}{context}\nQuestion: {question}"
 
 def _mrqa(
     title: str, subset: str, rows: int, papers: tuple[str, ...] = ("attempt", "mpt", "dept", "pt-moe")
-) -> NamedSet:
-    return NamedSet(
+) -> BenchmarkSet:
+    return BenchmarkSet(
         title, "question answering", _MRQA, None, _READING, "Answer:", "token-f1", rows, papers,
         target="answers", template=_READING_LAYOUT, cut_first="context", splits=CUT_FROM_TRAIN, subset=subset,
         together="context",
@@ -124,8 +124,8 @@ def _mrqa(
     )  # fmt: skip
 
 
-NAMED_SETS: dict[str, NamedSet] = {
-    "glue:cola": NamedSet(
+BENCHMARK_SETS: dict[str, BenchmarkSet] = {
+    "glue:cola": BenchmarkSet(
         "CoLA: is it English?", "acceptability", _GLUE, "cola", {"sentence": "sentence"}, "Correct English:",
         "matthews", 9_594, _GLUE_PAPERS, splits=HALVED,
         labels={
@@ -133,7 +133,7 @@ NAMED_SETS: dict[str, NamedSet] = {
             "acceptable": ClassLabel("acceptable", "yes", "this is a correct English sentence"),
         },
     ),
-    "glue:sst2": NamedSet(
+    "glue:sst2": BenchmarkSet(
         "SST-2: film reviews", "sentiment", _GLUE, "sst2", {"sentence": "sentence"}, "Sentiment:", "accuracy", 68_221,
         (*_GLUE_PAPERS, "transprompt"), splits=CUT_FROM_TRAIN,
         labels={
@@ -141,26 +141,26 @@ NAMED_SETS: dict[str, NamedSet] = {
             "positive": ClassLabel("positive", "positive", "a good review"),
         },
     ),
-    "glue:mrpc": NamedSet(
+    "glue:mrpc": BenchmarkSet(
         "MRPC: paraphrases in the news", "pairs", _GLUE, "mrpc", _SENTENCES, "Same meaning:", "f1", 4_076, _GLUE_PAPERS,
         splits=HALVED, labels={"not_equivalent": _NOT_SAME, "equivalent": _SAME},
     ),
-    "glue:qqp": NamedSet(
+    "glue:qqp": BenchmarkSet(
         "QQP: duplicate questions", "pairs", _GLUE, "qqp", {"question1": "question1", "question2": "question2"},
         "Same question:", "f1", 404_276, _GLUE_PAPERS, splits=CUT_FROM_TRAIN,
         labels={"not_duplicate": _NOT_SAME, "duplicate": _SAME},
     ),
-    "glue:stsb": NamedSet(
+    "glue:stsb": BenchmarkSet(
         "STS-B: similarity of sentences", "similarity", _GLUE, "stsb", _SENTENCES, "Similarity from 0 to 5:", "pearson",
         7_249, _GLUE_PAPERS, target="label", forms={"label": round_similarity}, splits=HALVED,
         notes=("the number is written as text, rounded to the nearest 0.2",),
     ),
-    "glue:mnli": NamedSet(
+    "glue:mnli": BenchmarkSet(
         "MNLI: does it follow?", "entailment", _GLUE, "mnli", _PREMISE, "Does the second follow from the first:",
         "accuracy", 412_349, _GLUE_PAPERS, splits=SplitNames("train", "validation_mismatched", "validation_matched"),
         labels={"entailment": _FOLLOWS, "neutral": _OPEN, "contradiction": _AGAINST},
     ),
-    "glue:qnli": NamedSet(
+    "glue:qnli": BenchmarkSet(
         "QNLI: is the question answered?", "entailment", _GLUE, "qnli",
         {"question": "question", "sentence": "sentence"}, "Does the sentence answer the question:",
         "accuracy", 110_206, _GLUE_PAPERS, splits=CUT_FROM_TRAIN,
@@ -169,32 +169,32 @@ NAMED_SETS: dict[str, NamedSet] = {
             "not_entailment": ClassLabel("not answered", "no", "the sentence does not answer the question"),
         },
     ),
-    "glue:rte": NamedSet(
+    "glue:rte": BenchmarkSet(
         "RTE: does it follow?", "entailment", _GLUE, "rte", _SENTENCES, "Does the second follow from the first:",
         "accuracy", 2_767, _GLUE_PAPERS, splits=HALVED, labels=_TWO_WAY,
     ),
-    "glue:wnli": NamedSet(
+    "glue:wnli": BenchmarkSet(
         "WNLI: pronouns", "entailment", _GLUE, "wnli", _SENTENCES, "Does the second follow from the first:",
         "accuracy", 706, splits=HALVED, labels={"not_entailment": _NOT_FOLLOWS, "entailment": _FOLLOWS},
     ),
-    "superglue:boolq": NamedSet(
+    "superglue:boolq": BenchmarkSet(
         "BoolQ: yes or no questions", "question answering", _SUPERGLUE, "boolq",
         {"question": "question", "passage": "passage"}, "Answer:", "accuracy", 12_697,
         (*_SUPERGLUE_PAPERS, "p-tuning-v2", "mpt", "dept"), labels=_FALSE_TRUE, splits=HALVED, cut_first="passage",
         template="{prompt}{passage}\nQuestion: {question}?",
     ),
-    "superglue:cb": NamedSet(
+    "superglue:cb": BenchmarkSet(
         "CB: does it follow?", "entailment", _SUPERGLUE, "cb", _PREMISE, "Does the second follow from the first:",
         "macro-f1", 306, (*_SUPERGLUE_PAPERS, "mpt", "dept"), splits=HALVED,
         labels={"entailment": _FOLLOWS, "contradiction": _AGAINST, "neutral": _OPEN},
     ),
-    "superglue:copa": NamedSet(
+    "superglue:copa": BenchmarkSet(
         "COPA: cause or effect", "cause and effect", _SUPERGLUE, "copa",
         {"premise": "premise", "question": "question"}, "Answer:", "accuracy", 500,
         (*_SUPERGLUE_PAPERS, "p-tuning-v2"), choices={"choice1": "choice1", "choice2": "choice2"}, splits=HALVED,
         template="{prompt}{premise} What was the {question}?",
     ),
-    "superglue:multirc": NamedSet(
+    "superglue:multirc": BenchmarkSet(
         "MultiRC: is the answer right?", "question answering", _SUPERGLUE, "multirc",
         {"paragraph": "paragraph", "question": "question", "answer": "answer"}, "Is the answer right:", "f1", 32_091,
         (*_SUPERGLUE_PAPERS, "mpt", "dept"), labels=_FALSE_TRUE, splits=HALVED, cut_first="paragraph",
@@ -202,18 +202,18 @@ NAMED_SETS: dict[str, NamedSet] = {
         template="{prompt}{paragraph}\nQuestion: {question}\nAnswer: {answer}",
         notes=("F1 of the answers that are right, over all answers",), together="paragraph",
     ),
-    "superglue:record": NamedSet(
+    "superglue:record": BenchmarkSet(
         "ReCoRD: which name fits?", "question answering", _SUPERGLUE, "record",
         {"passage": "passage", "entities": "entities", "query": "query"}, "@placeholder is:", "token-f1", 110_730,
         ("prompt-tuning", "spot-multi", "attempt"), target="answers", splits=CUT_FROM_TRAIN, cut_first="passage",
         forms={"passage": end_highlights, "entities": join_names}, together="passage",
         template="{prompt}{passage}\nNames: {entities}\n{query}",
     ),
-    "superglue:rte": NamedSet(
+    "superglue:rte": BenchmarkSet(
         "RTE: does it follow?", "entailment", _SUPERGLUE, "rte", _PREMISE, "Does the second follow from the first:",
         "accuracy", 2_767, (*_SUPERGLUE_PAPERS, "p-tuning-v2"), splits=HALVED, labels=_TWO_WAY,
     ),
-    "superglue:wic": NamedSet(
+    "superglue:wic": BenchmarkSet(
         "WiC: same sense of a word?", "word sense", _SUPERGLUE, "wic", {"word": "word", **_SENTENCES},
         "Same sense:", "accuracy", 6_066, (*_SUPERGLUE_PAPERS, "p-tuning-v2", "mpt", "dept"), splits=HALVED,
         template="{prompt}{sentence1}\n{sentence2}\nThe word {word}.",
@@ -222,7 +222,7 @@ NAMED_SETS: dict[str, NamedSet] = {
             "True": ClassLabel("same", "yes", "the word means the same thing"),
         },
     ),
-    "superglue:wsc": NamedSet(
+    "superglue:wsc": BenchmarkSet(
         "WSC: who is meant?", "coreference", _SUPERGLUE, "wsc.fixed",
         {"text": "text", "noun": "span1_text", "pronoun": "span2_text"}, "Answer:", "accuracy", 658,
         (*_SUPERGLUE_PAPERS, "p-tuning-v2", "mpt", "dept"), splits=HALVED,
@@ -232,7 +232,7 @@ NAMED_SETS: dict[str, NamedSet] = {
             "True": ClassLabel("noun", "yes", "the pronoun means the noun"),
         },
     ),
-    "squad": NamedSet(
+    "squad": BenchmarkSet(
         "SQuAD: answers from Wikipedia", "question answering", "rajpurkar/squad", None, _READING, "Answer:",
         "token-f1", 98_169, ("prompt-tuning", "p-tuning-v2", "spot-multi", "attempt", "pt-moe"), target="answers.text",
         template=_READING_LAYOUT, cut_first="context", splits=CUT_FROM_TRAIN, together="context",
@@ -241,12 +241,12 @@ NAMED_SETS: dict[str, NamedSet] = {
     "mrqa:hotpotqa": _mrqa("HotpotQA: answers from two articles", "HotpotQA", 78_832),
     "mrqa:nq": _mrqa("Natural Questions", "NaturalQuestionsShort", 116_907),
     "mrqa:searchqa": _mrqa("SearchQA: answers from web pages", "SearchQA", 134_364),
-    "winogrande": NamedSet(
+    "winogrande": BenchmarkSet(
         "WinoGrande: who is meant?", "coreference", "allenai/winogrande", "winogrande_xl", {"sentence": "sentence"},
         "The blank stands for:", "accuracy", 41_665, ("spot-multi", "attempt"), label="answer",
         choices={"1": "option1", "2": "option2"}, splits=CUT_FROM_TRAIN,
     ),
-    "yelp": NamedSet(
+    "yelp": BenchmarkSet(
         "Yelp: reviews", "sentiment", "fancyzhx/yelp_polarity", None, {"text": "text"}, "Sentiment:", "accuracy",
         598_000, ("spot-multi", "attempt"), splits=SplitNames(validation="train"),
         labels={
@@ -254,35 +254,35 @@ NAMED_SETS: dict[str, NamedSet] = {
             "2": ClassLabel("positive", "positive", "a good review"),
         },
     ),
-    "scitail": NamedSet(
+    "scitail": BenchmarkSet(
         "SciTail: does it follow?", "entailment", "allenai/scitail", "snli_format",
         {"premise": "sentence1", "hypothesis": "sentence2"}, "Does the second follow from the first:", "accuracy",
         27_026, ("attempt",), label="gold_label", labels={"entailment": _FOLLOWS, "neutral": _OPEN},
     ),
-    "paws": NamedSet(
+    "paws": BenchmarkSet(
         "PAWS: paraphrases of shuffled words", "pairs", "google-research-datasets/paws", "labeled_final", _SENTENCES,
         "Same meaning:", "accuracy", 65_401, ("attempt",), labels={"0": _NOT_SAME, "1": _SAME},
     ),
-    "e2e-full": NamedSet(
+    "e2e-full": BenchmarkSet(
         "E2E: descriptions of restaurants", "table to text", "tuetschek/e2e_nlg", None,
         {"meaning": "meaning_representation"}, "Description:", "bleu", 51_426, ("prefix-tuning", "mpt"),
         target="human_reference",
     ),
-    "webnlg-full": NamedSet(
+    "webnlg-full": BenchmarkSet(
         "WebNLG: triples in words", "table to text", "webnlg-challenge/web_nlg", "webnlg_challenge_2017",
         {"triples": "modified_triple_sets.mtriple_set"}, "In words:", "bleu", 12_427, ("prefix-tuning", "mpt"),
         target="lex.text", forms={"modified_triple_sets.mtriple_set": join_written_triples},
         splits=SplitNames(validation="dev"),
     ),
-    "dart": NamedSet(
+    "dart": BenchmarkSet(
         "DART: triples in words", "table to text", "Yale-LILY/dart", None, {"triples": "tripleset"}, "In words:",
         "bleu", 40_253, ("prefix-tuning",), target="annotations.text", forms={"tripleset": join_triples},
     ),
-    "xsum": NamedSet(
+    "xsum": BenchmarkSet(
         "XSum: the news in one sentence", "summary", "EdinburghNLP/xsum", None, {"document": "document"}, "Summary:",
         "rouge-l", 226_711, ("prefix-tuning",), target="summary",
     ),
-    "gsm8k": NamedSet(
+    "gsm8k": BenchmarkSet(
         "GSM8K: school maths", "maths", "openai/gsm8k", "main", {"question": "question"}, "Answer:", "exact-match",
         8_792, ("pt-moe",), target="answer", forms={"answer": final_number}, splits=SplitNames(validation="train"),
         notes=("the target is the final number; the worked answer is left out",),

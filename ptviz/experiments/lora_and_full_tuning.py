@@ -3,8 +3,9 @@
 They are no methods of the survey. "lora" trains low-rank updates by Hugging Face's PEFT at its usual places (Hu et al.
 2022, https://arxiv.org/abs/2106.09685), "full" every weight but the word embeddings, which the input's vectors are
 looked up in, and the read-out. Both go through the trainer of every method. Learning rates are tuned as those of the
-methods are: ``python -m ptviz.experiments.references --tune`` on the tuning seeds, with a grid that grows until its
-best lies inside. Every result is saved at once with all its settings, its time and the commit, and never trained again.
+methods are: ``python -m ptviz.experiments.lora_and_full_tuning --tune`` on the tuning seeds, with a grid that grows
+until its best lies inside. Every result is saved at once with all its settings, its time and the commit, and never
+trained again.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ptviz.methods import REGISTRY, build_method
 from ptviz.plots.run_tensors import load_tensor_histories
 from ptviz.runs import Run, RunConfig, Store, StoreError
 from ptviz.runs.load_state import restore_method
-from ptviz.training import TrainConfig, folding, predict
+from ptviz.training import TrainConfig, merged_prompt, predict
 from tests.families import backbone_of, method_of
 
 METHODS = ("prefix-tuning", "p-tuning")
@@ -30,7 +30,7 @@ def cache() -> ModelCache:
 def train(
     method: str, store: Store, cache: ModelCache, monkeypatch: pytest.MonkeyPatch, table: Path, least: int
 ) -> Run:
-    monkeypatch.setattr(folding, "MIN_BYTES", least)
+    monkeypatch.setattr(merged_prompt, "MIN_BYTES", least)
     training = TrainConfig(steps=6, batch=4, evaluate_every=2, snapshot_every=1)
     run = store.create(RunConfig("tiny-encoder", str(table), method, {"m": 3}, training))
     execute_run(run.path, cache)
@@ -77,7 +77,7 @@ def test_older_snapshots_hold_the_prompt_alone(
             continue
         with pytest.raises(StoreError, match=f"stored as the prompt alone.*whole are: .*{infos[-1].step}"):
             run.snapshot(info.stage, info.step)
-        state = run.snapshot(info.stage, info.step, folded=True)
+        state = run.snapshot(info.stage, info.step, merged=True)
         shown = restore_method(build_method(method, spec, run.config.hyperparameters), state).tensors()
         assert list(shown) == list(merged.tensors())
         for tensor_name, part in merged.tensors().items():
@@ -127,4 +127,4 @@ def test_a_branch_starts_from_a_whole_snapshot_only(
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_small_state_is_stored_as_it_is(name: str) -> None:
-    assert folding.fold_prompt(method_of(name, backbone_of("bert"))) == {}
+    assert merged_prompt.merge_large_prompt(method_of(name, backbone_of("bert"))) == {}

@@ -1,4 +1,4 @@
-"""Small made-up copies of the named sets, in the schema of each set's public card and the folders of the Hub."""
+"""Small made-up copies of the benchmark sets, in the schema of each set's public card and the folders of the Hub."""
 
 from __future__ import annotations
 

@@ -83,9 +83,9 @@ def attend(
     softcap: float | None = None,
     sliding_window: int | None = None,
     prompt_kv: KeyValues | None = None,
-    collect: dict[int, tuple[Tensor, Tensor]] | None = None,
-    survey: dict[nn.Module, torch.Size] | None = None,
-    visit: AttentionCallback | None = None,
+    collect_kv: dict[int, tuple[Tensor, Tensor]] | None = None,
+    list_sites: dict[nn.Module, torch.Size] | None = None,
+    on_attention: AttentionCallback | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Compute softmax attention over ``prompt_kv`` followed by the sequence's own keys and values.
@@ -93,24 +93,24 @@ def attend(
     ``query`` (B, heads, q, h), ``key`` and ``value`` (B, H, n, h), ``attention_mask`` boolean or None. ``softcap``
     bounds the scores by ``softcap * tanh(scores / softcap)`` (Gemma Team, "Gemma 2", section 2,
     https://arxiv.org/abs/2408.00118). ``slopes`` (heads,) are those of ALiBi, whose bias of the own keys is
-    ``position_bias`` (Press et al., https://arxiv.org/abs/2108.12409). ``collect`` gathers each site's own keys and
-    values; ``survey`` lists the sites in call order. The softmax is always computed in float32: on a CPU the backward
-    pass of low-precision attention takes four times as long.
+    ``position_bias`` (Press et al., https://arxiv.org/abs/2108.12409). ``collect_kv`` gathers each site's own keys and
+    values; ``list_sites`` gets the sites in call order. The softmax is always computed in float32: on a CPU the
+    backward pass of low-precision attention takes four times as long.
 
     A prefix counts as the positions before the first key, as past keys do: ALiBi and a sliding window measure from
     there, so a causal window hides prefix tokens that are too far back. Encoders see a prefix from everywhere.
 
     Returns:
-        The mixed values (B, q, heads, h), and the weights if ``visit`` is given.
+        The mixed values (B, q, heads, h), and the weights if ``on_attention`` is given.
 
     Raises:
         BackboneError: if the model uses a variant of attention that is not supported.
     """
     _refuse_variants(attention_mask, others)
-    if survey is not None:
-        _list_site(module, key, survey)
-    if collect is not None:
-        collect[module.site] = (key, value)  # type: ignore[index]
+    if list_sites is not None:
+        _list_site(module, key, list_sites)
+    if collect_kv is not None:
+        collect_kv[module.site] = (key, value)  # type: ignore[index]
     dtype = query.dtype
     query, key, value = query.float(), key.float(), value.float()
     if prompt_kv is not None:
@@ -125,19 +125,19 @@ def attend(
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     bias = _combine_bias(attention_mask, position_bias)
     weights = None
-    if visit is None and softcap is None:
+    if on_attention is None and softcap is None:
         mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=scaling)
     else:
         weights = _attention_weights(query, key, bias, scaling, softcap)
         mixed = weights @ value
-        if visit is None:
+        if on_attention is None:
             weights = None
         else:
             site: int = module.site  # type: ignore[assignment]
             # The prefix is in the first columns of the weights of every site.
             absent = prompt_kv.absent(site) if isinstance(prompt_kv, PrefixOfSites) else 0
             weights = F.pad(weights, (absent, 0)) if absent else weights
-            visit(site, weights)
+            on_attention(site, weights)
     return mixed.transpose(1, 2).contiguous().to(dtype), weights
 
 
@@ -149,10 +149,10 @@ def _refuse_variants(mask: Tensor | None, others: dict[str, Any]) -> None:
         raise BackboneError("attention whose mask holds scores of its own is not supported; choose another backbone")
 
 
-def _list_site(module: nn.Module, key: Tensor, survey: dict[nn.Module, torch.Size]) -> None:
-    if module in survey:
+def _list_site(module: nn.Module, key: Tensor, list_sites: dict[nn.Module, torch.Size]) -> None:
+    if module in list_sites:
         raise BackboneError("attention that is computed twice a layer is not supported; choose another backbone")
-    survey[module] = key.shape
+    list_sites[module] = key.shape
 
 
 def _widen_mask(mask: Tensor | None, m: int, window: int | None) -> Tensor | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.registry import build_method
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.tasks import Task
 from ptviz.training.config import TrainConfig
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
@@ -14,7 +14,12 @@ from ptviz.runs.same_training import is_same_training
 from ptviz.runs.source_runs import SOURCE_RUN_NAME
 from ptviz.runs.store import Store
 from ptviz.training import SourcePromptReady
-from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
+from ptviz.training.source_prompt_config import (
+    SOURCE_METHOD,
+    make_source_config,
+    make_source_prompt,
+    source_hyperparameters,
+)
 
 TrainSourceRun = Callable[[Run], None]
 """Trains a source prompt's run, and leaves it unfinished if a stop was requested."""

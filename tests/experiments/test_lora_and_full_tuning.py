@@ -11,7 +11,8 @@ import torch
 
 from ptviz.backbones import load_backbone
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments import reference_record, references
+from ptviz.experiments import lora_and_full_tuning, reference_record
+from ptviz.experiments.lora_and_full_tuning import Reference, get_reference, train_reference, tune
 from ptviz.experiments.reference_record import (
     KINDS,
     ReferenceRecord,
@@ -22,7 +23,6 @@ from ptviz.experiments.reference_record import (
     summarise,
     used_settings,
 )
-from ptviz.experiments.references import Reference, get_reference, train_reference, tune
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.run_file_io import StoreError
@@ -59,7 +59,7 @@ def test_lora_trains_low_rank_updates_and_full_all_but_the_embeddings(backbone: 
     lora = Reference(low, "lora")
     updates = {name: p for name, p in lora.named_parameters() if p.requires_grad}
     assert updates
-    assert all("lora_" in name and min(p.shape) <= references.LORA_RANK for name, p in updates.items())
+    assert all("lora_" in name and min(p.shape) <= lora_and_full_tuning.LORA_RANK for name, p in updates.items())
     assert lora.trainable_parameters() == sum(p.numel() for p in updates.values())
 
 
@@ -78,7 +78,7 @@ def test_a_reference_changes_its_own_copy_only(kind: Any) -> None:
 def test_results_are_kept_and_a_damaged_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, started = tmp_path / "references.json", list[str]()
     first = get_reference(ReferenceRecord(path), "lora", CONFIG, started.append)
-    monkeypatch.setattr(references, "train_in_steps", None)  # Nothing is trained again.
+    monkeypatch.setattr(lora_and_full_tuning, "train_in_steps", None)  # Nothing is trained again.
     assert get_reference(ReferenceRecord(path), "lora", CONFIG, started.append) == first
     assert len(started) == 1
     assert summarise([first])[0]["mean"] == first.test
@@ -174,7 +174,7 @@ def test_rates_are_tuned_as_those_of_methods(tmp_path: Path, monkeypatch: pytest
         return result_of(kind, config, tuned, 1 - abs(config.training.lr - 0.004))
         yield
 
-    monkeypatch.setattr(references, "train_in_steps", fake)
+    monkeypatch.setattr(lora_and_full_tuning, "train_in_steps", fake)
     record = ReferenceRecord(tmp_path / "references.json")
     assert record.best_rate("lora", "tiny-encoder") == (0.001, False)
     assert tune(record, "lora", [CONFIG]) == 0.003

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.source_prompts import find_source_run, source_run_configs
+from ptviz.engine.source_prompt_runs import find_source_run, source_run_configs
 from ptviz.engine.train_job import train_run
 from ptviz.methods import PromptMethod
 from ptviz.runs import Run, RunConfig, Store

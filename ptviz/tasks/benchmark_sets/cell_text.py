@@ -1,4 +1,4 @@
-"""From a cell of a named set to the text that a model reads, or to the texts that it is to write."""
+"""From a cell of a benchmark set to the text that a model reads, or to the texts that it is to write."""
 
 from __future__ import annotations
 

@@ -1,26 +1,26 @@
-"""The named sets as lists show them; nothing is fetched, and nothing is asked of the network."""
+"""The benchmark sets as lists show them; nothing is fetched, and nothing is asked of the network."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS, BenchmarkSet
 from ptviz.tasks.builtin.registry import TaskInfo
-from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 
 
-def list_named_tasks() -> list[TaskInfo]:
-    """Return the named sets; ``available`` says whether ``datasets`` has a copy on this machine."""
+def list_benchmark_tasks() -> list[TaskInfo]:
+    """Return the benchmark sets; ``available`` says whether ``datasets`` has a copy on this machine."""
     return [
         TaskInfo(
             name, entry.title, entry.family, len(entry.labels), entry.rows, is_cached(entry),
             "fetched from the Hub when it is first used", entry.source, entry.kind, entry.metric,
         )
-        for name, entry in NAMED_SETS.items()
+        for name, entry in BENCHMARK_SETS.items()
     ]  # fmt: skip
 
 
-def is_cached(entry: NamedSet) -> bool:
+def is_cached(entry: BenchmarkSet) -> bool:
     """Return whether the cache of ``datasets`` has a set: a folder for it, and one for its configuration."""
     # The folders of datasets 3 to 5, read without importing datasets, which takes a second.
     folder = _cache_folder() / entry.hub_id.replace("/", "___")

@@ -1,4 +1,4 @@
-"""The folded prompt of a method: what enters the backbone, without the network that makes it."""
+"""The merged prompt of a method: what enters the backbone, without the network that makes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MIN_RATIO = 4
 
 
 @torch.no_grad()
-def fold_prompt(method: PromptMethod) -> dict[str, Tensor]:
+def merge_large_prompt(method: PromptMethod) -> dict[str, Tensor]:
     """Return a method's merged prompt under the method's own symbols; empty if a snapshot needs the whole state.
 
     It does unless the state is large, the prompt many times smaller, and each merged tensor one that the method shows.

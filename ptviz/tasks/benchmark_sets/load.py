@@ -1,4 +1,4 @@
-"""From the rows of a named set to a task."""
+"""From the rows of a benchmark set to a task."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ptviz.tasks.benchmark_sets.cell_text import Form
+from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS, BenchmarkSet
 from ptviz.tasks.custom.assemble import MAX_ROWS
 from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_hub import SPLIT_NAMES, fetch_dataset, iterate_cells, sample_indices
 from ptviz.tasks.custom.options import LIMITS
 from ptviz.tasks.example import Example, TaskError, TaskSplits
-from ptviz.tasks.named.cell_text import Form
-from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.tasks.splits import (
     SPLIT_SHARES,
     drop_duplicates,
@@ -28,14 +28,14 @@ MAX_VALIDATION_ROWS = 1000
 _SUBSET_COLUMN = "subset"
 
 
-def load_named_task(name: str, seed: int = 0, limit: int = MAX_ROWS) -> Task:
-    """Return a named set as a task; splits of more than ``limit`` rows are sampled by ``seed``.
+def load_benchmark_task(name: str, seed: int = 0, limit: int = MAX_ROWS) -> Task:
+    """Return a benchmark set as a task; splits of more than ``limit`` rows are sampled by ``seed``.
 
     Raises:
         TaskError: if the set cannot be fetched, lacks a column or a split, or holds a value that is not as on its card;
             row and column are named.
     """
-    entry = NAMED_SETS[name]
+    entry = BENCHMARK_SETS[name]
     data = fetch_dataset(entry.hub_id, entry.config)
     rows: dict[str, list[Example]] = {}
     notes = list(entry.notes)
@@ -72,7 +72,9 @@ def _find_split(name: str, data: Any, split: str) -> Any:
     return found
 
 
-def _assemble_splits(entry: NamedSet, rows: dict[str, list[Example]], seed: int) -> tuple[TaskSplits, tuple[str, ...]]:
+def _assemble_splits(
+    entry: BenchmarkSet, rows: dict[str, list[Example]], seed: int
+) -> tuple[TaskSplits, tuple[str, ...]]:
     """Return three splits without a text in two of them, and how a split that is missing was made."""
     names = entry.splits
     note: tuple[str, ...] = ()
@@ -91,7 +93,9 @@ def _assemble_splits(entry: NamedSet, rows: dict[str, list[Example]], seed: int)
     return TaskSplits(tuple(train), tuple(validation), tuple(test)), note
 
 
-def _split_off(entry: NamedSet, rows: list[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
+def _split_off(
+    entry: BenchmarkSet, rows: list[Example], share: float, seed: str
+) -> tuple[list[Example], list[Example]]:
     """Return the rest and a share of the rows; rows with one text in the field ``together`` stay on the same side."""
     if not entry.together:
         return split_off(rows, share, seed)
@@ -104,7 +108,7 @@ class _SplitReader:
     """Reads one split of a set; ``notes`` say what was left out."""
 
     name: str
-    entry: NamedSet
+    entry: BenchmarkSet
     split: str
     data: Any
     notes: tuple[str, ...] = ()

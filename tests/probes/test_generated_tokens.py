@@ -1,4 +1,4 @@
-"""Attention and logit lens of the tokens that a prompt writes, from one forward pass over input and written text."""
+"""Attention and logit lens of generated tokens, from one forward pass over input and generated text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods import build_method
 from ptviz.probes.array_codec import decode_array
-from ptviz.probes.written_tokens import measure_written_tokens
+from ptviz.probes.generated_tokens import measure_generated_tokens
 from ptviz.runs import RunConfig, StoreError
 from ptviz.training import TrainConfig
-from ptviz.training.evaluation import write_tokens
+from ptviz.training.evaluation import generate_token_ids
 from tests.text_tasks import CHOICE_TASK, TEXT_TASK
 
 BOTH = pytest.mark.parametrize("backbone", ["tiny-decoder", "tiny-encoder-decoder"])
@@ -33,7 +33,7 @@ def load(backbone: str, method: str = "prompt-tuning", seed: int = 0) -> LoadedP
 
 
 def measure(loaded: LoadedPrompt, **question: object) -> tuple[dict, np.ndarray]:
-    answer = measure_written_tokens(loaded, ModelCache(), **question)
+    answer = measure_generated_tokens(loaded, ModelCache(), **question)
     return answer, decode_array(answer["weights"], answer["shape"])
 
 
@@ -43,7 +43,7 @@ def test_the_pass_over_the_written_text_chooses_the_same_tokens(backbone: str, m
     loaded = load(backbone, method)
     answer, _ = measure(loaded, row=2)
     data = loaded.encode(TEXT_TASK, [TEXT_TASK.validation[2]])
-    (ids,) = write_tokens(loaded.method, data)
+    (ids,) = generate_token_ids(loaded.method, data)
     assert len(ids) > 1
     assert len(answer["tokens"]) == len(ids)
     assert [column[0] for column in answer["words"][-1]] == answer["tokens"], "the last layer writes the text"
@@ -75,7 +75,7 @@ def test_a_decoder_gives_what_transformers_eager_attention_gives() -> None:
     loaded = load("tiny-decoder")
     _, weights = measure(loaded)
     backbone, data = loaded.backbone, loaded.encode(TEXT_TASK, TEXT_TASK.validation[:1])
-    (ids,) = write_tokens(loaded.method, data)
+    (ids,) = generate_token_ids(loaded.method, data)
     batch = data.make_batch([0])
     with torch.no_grad():
         x = backbone.fill_slots(batch, batch.embeddings, loaded.method(batch))
@@ -97,7 +97,7 @@ def test_an_encoder_decoder_gives_what_its_eager_cross_attention_gives() -> None
     loaded = load("tiny-encoder-decoder")
     _, weights = measure(loaded)
     backbone, data = loaded.backbone, loaded.encode(TEXT_TASK, TEXT_TASK.validation[:1])
-    (ids,) = write_tokens(loaded.method, data)
+    (ids,) = generate_token_ids(loaded.method, data)
     batch, model = data.make_batch([0]), backbone.model
     start = model.config.decoder_start_token_id
     own = model.config._attn_implementation
@@ -121,7 +121,9 @@ def test_a_text_as_long_as_the_input_is_not_taken_for_it(monkeypatch: pytest.Mon
     width = data.make_batch([0]).input_ids.shape[1]
     results = []
     for count in (width, width + 1):
-        monkeypatch.setattr("ptviz.probes.written_tokens.write_tokens", lambda *_, n=count: [[*range(20, 20 + n)]])
+        monkeypatch.setattr(
+            "ptviz.probes.generated_tokens.generate_token_ids", lambda *_, n=count: [[*range(20, 20 + n)]]
+        )
         results.append(measure(loaded))
     (equal, weights), (longer, expected) = results
     assert equal["sites"] == longer["sites"]
@@ -133,6 +135,6 @@ def test_what_has_no_written_text_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     loaded = load("tiny-decoder")
     with pytest.raises(StoreError, match="expected a text-to-text task"):
         measure(replace(loaded, task=CHOICE_TASK))
-    monkeypatch.setattr("ptviz.probes.written_tokens.write_tokens", lambda *_: [[]])
+    monkeypatch.setattr("ptviz.probes.generated_tokens.generate_token_ids", lambda *_: [[]])
     with pytest.raises(StoreError, match="ends before its first token"):
         measure(loaded)

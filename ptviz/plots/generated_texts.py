@@ -13,7 +13,7 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
-from ptviz.tasks.metrics import normalise_answer
+from ptviz.tasks.scoring import normalise_answer
 
 
 def plot_perplexity(run: RunOrId, *, step: int | None = None) -> go.Figure:
@@ -81,7 +81,7 @@ def edited_texts_table(
     """Return what the run's prompt writes for validation inputs before and after edits: one row per input.
 
     An edit is, as in ``{"kind": "ablate", "tokens": [3]}``: a class of ``ptviz.probes.prompt_edits`` by its kind,
-    with its fields. A run that writes no texts gives no rows.
+    with its fields. A run that generates no text gives no rows.
 
     Raises:
         StoreError: if an edit does not fit the prompt.

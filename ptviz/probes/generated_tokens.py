@@ -1,8 +1,8 @@
-"""The tokens that a prompt writes for one input: their attention on the prompt, and the logit lens where they appear.
+"""Attention and logit lens of generated tokens, from one forward pass over the input and the generated text.
 
-The text is written greedily first. Then one forward pass over the input and the written tokens gives everything: a
-position predicts the token after it, so the first written token belongs to the last token of the input, or to the start
-token of an encoder-decoder.
+The text is generated greedily first. Then one forward pass over the input and the generated tokens gives everything: a
+position predicts the token after it, so the first generated token belongs to the last token of the input, or to the
+start token of an encoder-decoder.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ptviz.probes.logit_lens import TOP_WORDS
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.run_file_io import StoreError
-from ptviz.training.evaluation import write_tokens
+from ptviz.training.evaluation import generate_token_ids
 
 
 @torch.no_grad()
-def measure_written_tokens(
+def measure_generated_tokens(
     loaded: LoadedPrompt, model_cache: ModelCache, text: str = "", row: int = 0
 ) -> dict[str, Any]:
     """Return attention and logit lens of what a prompt writes for ``text``, or for validation example ``row``.
 
     Returns:
-        ``{"tokens": [U written tokens], "prompt": [m names], "weights": (S, N, U, m) as text, "shape", "sites": [S
+        ``{"tokens": [U generated tokens], "prompt": [m names], "weights": (S, N, U, m) as text, "shape", "sites": [S
         names], "words": (layers, U, TOP), "shares": (layers, U, TOP), "written", "text"}``. The sites are those where
-        written tokens attend to the prompt; weights are NaN for prompt tokens that a site does not see. The likely
+        generated tokens attend to the prompt; weights are NaN for prompt tokens that a site does not see. The likely
         words and their probabilities run from the input to the last layer. ``ptviz.probes.array_codec.decode_array``
         reads the weights.
 
@@ -50,7 +50,7 @@ def measure_written_tokens(
         raise StoreError(f"expected a text-to-text task; {task.title} has answers to choose from")
     example = task.split_text(text) if text else task.validation[min(row, len(task.validation) - 1)]
     data = loaded.encode(task, [example])
-    (ids,) = write_tokens(loaded.method, data)
+    (ids,) = generate_token_ids(loaded.method, data)
     if not ids:
         raise StoreError("with this prompt the text ends before its first token: choose another input or step")
     batch = replace(data.make_batch([0]), targets=torch.tensor([ids], device=loaded.backbone.device))
@@ -63,7 +63,7 @@ def measure_written_tokens(
     tokeniser = loaded.backbone.tokeniser
     layers = [
         logits[: len(ids)].softmax(-1).topk(TOP_WORDS, -1)
-        for logits in target_logit_lens(loaded.backbone, collected.batch, prompt, data.readout, collected.visit)
+        for logits in target_logit_lens(loaded.backbone, collected.batch, prompt, data.readout, collected.on_attention)
     ]
     stacked = torch.stack([collected.weights[site] for site in sorted(collected.weights)]).cpu().numpy()
     return {
@@ -86,7 +86,7 @@ def _names(tokeniser: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
 
 
 class _AttentionCollector:
-    """Keeps the attention of the written tokens on the prompt, ``weights`` (N, U, m) by site, from one forward pass."""
+    """Keeps the attention of generated tokens on the prompt, ``weights`` (N, U, m) by site, from one forward pass."""
 
     def __init__(self, loaded: LoadedPrompt, batch: Batch, past: int) -> None:
         assert batch.targets is not None
@@ -102,8 +102,8 @@ class _AttentionCollector:
         self.weights: dict[int, Tensor] = {}
         self.names: dict[int, str] = {}
 
-    def visit(self, site: int, weights: Float[Tensor, "1 N queries keys"]) -> None:
-        """Keep what a site's written tokens give to the prompt, if they see any of it."""
+    def on_attention(self, site: int, weights: Float[Tensor, "1 N queries keys"]) -> None:
+        """Keep what a site's generated tokens give to the prompt, if they see any of it."""
         found, own = weights[0].float(), weights.shape[3] - self.past
         if self.joined:
             # The last token of the input predicts the first one that is written.
