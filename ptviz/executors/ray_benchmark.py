@@ -7,17 +7,20 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import train_run
 from ptviz.executors.ray import RayExecutor
+from ptviz.executors.ray_node import threads_of
 from ptviz.executors.run_mirror import Change
-from ptviz.executors.run_stream import INTERVAL, Reply
+from ptviz.executors.run_stream import Reply, RunStream
 from ptviz.runs.config import RunConfig
 from ptviz.runs.placement import ClusterResources, place_on_cluster
 from ptviz.runs.run import Run
@@ -29,6 +32,8 @@ import ray  # isort: skip  # After the executor, which turns its usage reports o
 _EVENT = {"event": "step", "stage": 0, "rate": 0.1, "norm": 1.5, "load": []}
 _HANGS = 600.0
 _POLL = 0.002
+_STREAM_PAUSE = 0.02
+"""Seconds between two looks of a sender at its synthetic runs."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,12 @@ class StreamLoad:
 
 
 def measure_run_cost(executor: RayExecutor, config: RunConfig, runs: int = 5) -> RunCost:
-    """Train the same run here and on the cluster, alternately, after one of each that is not counted."""
+    """Train the same run here and on the cluster, alternately, after one of each that is not counted.
+
+    Both use as many threads as the cluster gives a run.
+    """
     models = ModelCache()
+    torch.set_num_threads(threads_of(executor.resources.cpus))
     here: list[tuple[float, float]] = []
     there: list[tuple[float, float]] = []
     sent: list[dict[str, Any]] = []
@@ -141,55 +150,56 @@ def _wait(what: Callable[[], Any]) -> Any:
     return found
 
 
+class _SyntheticRun:
+    """A run that trains nothing: its events come at a fixed rate, and a stream sends them as a node does."""
+
+    def __init__(self, collector: Any, id: str, events_per_second: float, lags: list[float]) -> None:
+        self.collector, self.id, self.events_per_second, self.lags = collector, id, events_per_second, lags
+        self.attempt = ray.get(collector.begin.remote(id, "")).packed.attempt
+        self.step = self.offset = 0
+        self.began = 0.0
+        self.stream = RunStream(self, self._send, self._wait)
+
+    def changes(self) -> list[Change]:
+        """Return the events since the last call, as one change."""
+        due = int((time.monotonic() - self.began) * self.events_per_second)
+        data = b"".join(_event_line(step) for step in range(self.step, due))
+        change = Change("events.jsonl", data, self.offset)
+        self.step, self.offset = due, self.offset + len(data)
+        return [change] if data else []
+
+    def _send(self, changes: Sequence[Change]) -> tuple[float, Any]:
+        return time.monotonic(), self.collector.receive.remote(self.id, self.attempt, changes)
+
+    def _wait(self, handle: tuple[float, Any], block: bool) -> Reply | None:
+        sent, reference = handle
+        if not block and not ray.wait([reference], timeout=0)[0]:
+            return None
+        reply: Reply = ray.get(reference)
+        self.lags.append(time.monotonic() - sent)
+        return reply
+
+
 class _Streams:
-    """Many runs at once that train nothing: each sends its events as a node does."""
+    """Many synthetic runs at once in one process."""
 
-    def __init__(self, collector: Any, runs: list[str]) -> None:
-        self.collector, self.runs = collector, runs
-        self.attempts = {id: ray.get(collector.begin.remote(id, "")).packed.attempt for id in runs}
+    def __init__(self, collector: Any, runs: list[str], events_per_second: float) -> None:
+        self.lags = list[float]()
+        self.runs = [_SyntheticRun(collector, id, events_per_second, self.lags) for id in runs]
 
-    def send(self, seconds: float, events_per_second: float) -> tuple[int, int, list[float]]:
-        """Send for so many seconds; return events and bytes written, and the lag of each message."""
-        lags = list[float]()
-        offsets, steps = dict.fromkeys(self.runs, 0), dict.fromkeys(self.runs, 0)
-        pending: list[tuple[float, Any]] = []
+    def send(self, seconds: float) -> tuple[int, int, list[float]]:
+        """Send for so many seconds, and wait for all replies; return events and bytes written, and all lags."""
         began = time.monotonic()
-        turn = 0
-        while (now := time.monotonic()) - began < seconds:
-            due = began + turn * INTERVAL
-            if now < due:
-                time.sleep(min(due - now, 0.01))
-            else:
-                turn += 1
-                for id in self.runs:
-                    target = round((now - began + INTERVAL) * events_per_second)
-                    data = b"".join(_event_line(step) for step in range(steps[id], target))
-                    if not data:
-                        continue
-                    change = Change("events.jsonl", data, offsets[id])
-                    reply = self.collector.receive.remote(id, self.attempts[id], [change])
-                    pending.append((time.monotonic(), reply))
-                    offsets[id] += len(data)
-                    steps[id] = target
-            pending = self._take(pending, lags, block=len(pending) > 4 * len(self.runs))
-        events = sum(steps.values())
-        while pending:
-            pending = self._take(pending, lags, block=True)
-        return events, sum(offsets.values()), lags
-
-    def _take(self, pending: list[Any], lags: list[float], block: bool) -> list[Any]:
-        references = [one[1] for one in pending]
-        if not references:
-            return pending
-        done, _ = ray.wait(references, num_returns=len(references), timeout=None if block else 0)
-        ready = set(done)
-        for when, reference in pending:
-            if reference in ready:
-                reply: Reply = ray.get(reference)
-                if reply.stale:
-                    raise RuntimeError("a synthetic run was taken over")
-                lags.append(time.monotonic() - when)
-        return [one for one in pending if one[1] not in ready]
+        until = began + seconds
+        for run in self.runs:
+            run.began = began
+        while time.monotonic() < until:
+            for run in self.runs:
+                run.stream.send_if_due()
+            time.sleep(_STREAM_PAUSE)
+        for run in self.runs:
+            run.stream.finish()
+        return sum(run.step for run in self.runs), sum(run.offset for run in self.runs), self.lags
 
 
 _StreamsActor: Any = ray.remote(num_cpus=0)(_Streams)
@@ -206,9 +216,10 @@ def measure_streams(
     runs = [_idle_run(executor.store).id for _ in range(streams)]
     try:
         parts = [runs[index::senders] for index in range(senders)]
-        actors = [_StreamsActor.remote(executor.collector, part) for part in parts if part]
+        actors = [_StreamsActor.remote(executor.collector, part, events_per_second) for part in parts if part]
+        ray.get([actor.__ray_ready__.remote() for actor in actors])
         began = time.monotonic()
-        found = ray.get([actor.send.remote(seconds, events_per_second) for actor in actors])
+        found = ray.get([actor.send.remote(seconds) for actor in actors])
         took = time.monotonic() - began
         for actor in actors:
             ray.kill(actor)

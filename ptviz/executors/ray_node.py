@@ -155,7 +155,12 @@ def prepare_node(version: str, cpus: float) -> None:
         )
     import torch
 
-    torch.set_num_threads(max(1, int(cpus)))
+    torch.set_num_threads(threads_of(cpus))
+
+
+def threads_of(cpus: float) -> int:
+    """Return how many threads a run uses on its processors."""
+    return max(1, int(cpus))
 
 
 @ray.remote(max_retries=0)  # type: ignore[untyped-decorator,unused-ignore]

@@ -1,7 +1,8 @@
 """The stream of a run from its node to the store: changes in a bounded queue, and requests to stop that come back.
 
-A node sends what changed at most every ``interval`` seconds, and waits where the store is slow: at most ``in_flight``
-messages and ``max_bytes`` are on their way, so that neither side's memory grows. Training then waits too.
+A node sends what changed at most every ``interval`` seconds. Where the store is slow, it first collects more changes
+into a message, and then waits: at most ``in_flight`` messages and ``max_bytes`` are on their way, so that neither
+side's memory grows. Training then waits too.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from ptviz.executors.run_mirror import Change, FolderMirror, size_of
+from ptviz.executors.run_mirror import Change, size_of
 from ptviz.training import Event
 
 INTERVAL = 0.25
+BUSY_FACTOR = 4
+"""How many times longer changes are collected while the store still owes a reply: larger messages cost it less."""
 IN_FLIGHT, MAX_BYTES = 4, 32_000_000
 ASK_SECONDS = 2.0
 """Seconds without a change, as while the test set is predicted, after which the store is asked whether to stop."""
@@ -31,6 +34,13 @@ class TakenOver(Exception):
     """Another node trains this run now; what this one does no longer counts."""
 
 
+class ChangeSource(Protocol):
+    """What a stream sends the changes of: a run's folder, see ``ptviz.executors.run_mirror.FolderMirror``."""
+
+    def changes(self) -> list[Change]:
+        """Return what changed since the last call."""
+
+
 class RunStream:
     """Sends the changes of a run's folder.
 
@@ -40,7 +50,7 @@ class RunStream:
 
     def __init__(
         self,
-        mirror: FolderMirror,
+        mirror: ChangeSource,
         send: Callable[[Sequence[Change]], Any],
         wait: Callable[[Any, bool], Reply | None],
         *,
@@ -61,9 +71,18 @@ class RunStream:
         Raises:
             TakenOver: if another node has taken the run over.
         """
-        if time.monotonic() - self._last_sent >= self.interval:
-            self.send_changes()
+        self.send_if_due()
+
+    def send_if_due(self) -> None:
+        """Send what changed, unless something was sent just now or the store is busy.
+
+        Raises:
+            TakenOver: if another node has taken the run over.
+        """
         self._read_replies()
+        wait = self.interval * (BUSY_FACTOR if self._pending else 1)
+        if time.monotonic() - self._last_sent >= wait:
+            self.send_changes()
 
     def stop_reason(self) -> str | None:
         """Return why the run is to stop, or None; the store is asked now and then even if nothing changes.
@@ -115,6 +134,6 @@ class RunStream:
             return False
         self._pending.popleft()
         if reply.stale:
-            raise TakenOver(f"run {self.mirror.folder.name} is trained by another node now")
+            raise TakenOver("another node trains this run now")
         self._stop_reason = reply.stop or self._stop_reason
         return True

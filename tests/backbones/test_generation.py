@@ -236,7 +236,7 @@ def test_writing_ends_at_a_newline_when_asked() -> None:
 
 def test_an_encoder_refuses_to_write() -> None:
     backbone, batch, _ = case("bert", M)
-    with pytest.raises(BackboneError, match="reads texts and writes none"):
+    with pytest.raises(BackboneError, match="reads texts and generates none"):
         generate(backbone, batch, prompt_for(backbone, batch, "plain"))
 
 

@@ -178,7 +178,7 @@ def test_labels_are_scored_as_before_where_there_is_no_target() -> None:
 
 def test_an_encoder_refuses_targets() -> None:
     backbone, batch, readout = case("bert", M)
-    with pytest.raises(BackboneError, match="reads texts and writes none"):
+    with pytest.raises(BackboneError, match="reads texts and generates none"):
         backbone(replace(batch, targets=padded(TARGETS)), prompt_for(backbone, "plain"), readout)
-    with pytest.raises(BackboneError, match="reads texts and writes none"):
+    with pytest.raises(BackboneError, match="reads texts and generates none"):
         backbone_of("bert").make_vocabulary_readout()

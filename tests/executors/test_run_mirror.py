@@ -212,3 +212,37 @@ def test_a_run_of_the_cluster_is_not_taken_by_the_local_worker(cluster, config, 
     place_locally(run.path)
     assert cluster_resources(run.path) is None
     shutil.rmtree(run.path)
+
+
+def test_a_busy_store_gets_fewer_and_larger_messages(monkeypatch):
+    """A stand-in for the clock and for the changes: one change a tenth of a second, replies only when asked for."""
+    now, sent, answered = [0.0], list[list[Change]](), [False]
+
+    class Source:
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def changes(self) -> list[Change]:
+            due = round(now[0] * 10)
+            found = [Change("events.jsonl", b"{}\n", 3 * step) for step in range(self.seen, due)]
+            self.seen = due
+            return found
+
+    def send(changes):
+        sent.append(list(changes))
+        return len(sent)
+
+    monkeypatch.setattr("ptviz.executors.run_stream.time.monotonic", lambda: now[0])
+    stream = RunStream(Source(), send, lambda handle, block: Reply() if answered[0] or block else None, interval=0.25)
+    for _ in range(40):
+        now[0] = round(now[0] + 0.1, 1)
+        stream.send_if_due()
+    slow = len(sent)
+    answered[0] = True
+    for _ in range(40):
+        now[0] = round(now[0] + 0.1, 1)
+        stream.send_if_due()
+    stream.finish()
+    quick = len(sent) - slow
+    assert slow <= 5 < 12 <= quick
+    assert [change.offset for changes in sent for change in changes] == [3 * step for step in range(80)]

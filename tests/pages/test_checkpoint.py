@@ -190,7 +190,7 @@ def test_a_prompt_writes_with_and_without_it(page: Page, tmp_path: Path, monkeyp
 def test_an_encoder_is_not_asked_to_write(page: Page, tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", np.ones((3, 32), np.float32))
     at = page(PATH, ground="tiny-encoder", **{"path-a": str(tmp_path / "p.npy")})
-    assert any("reads texts and writes none" in caption.value for caption in at.caption)
+    assert any("reads texts and generates none" in caption.value for caption in at.caption)
     assert not at.text_area
 
 
