@@ -91,7 +91,7 @@ class LocalExecutor(StoreExecutor):
     def preload_models(self, config: RunConfig) -> None:
         """Have an idle worker load the backbone and task of a run that may be queued soon."""
         self.ensure_worker()
-        self.worker_dir.requests.post("warm", with_absolute_paths(config).to_json(), 120.0)
+        self.worker_dir.requests.post("preload", with_absolute_paths(config).to_json(), 120.0)
 
     def worker_info(self) -> WorkerInfo | None:
         """Return the living worker, or None."""

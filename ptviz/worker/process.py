@@ -238,7 +238,7 @@ class Worker:
                 self._stops_when_idle = True
                 if request.body.get("at_once"):
                     self.shutdown_reason = SHUTDOWN_REASON
-            elif request.kind == "warm":
+            elif request.kind == "preload":
                 if not between_steps:
                     self._preload_models(request.body)
             else:

@@ -128,7 +128,7 @@ def test_models_are_loaded_ahead_only_for_what_may_be_trained(
     executor.preload_models(small(backbone="google-bert/bert-base-uncased"))
     assert not executor.worker_dir.requests.take_requests()
     executor.preload_models(small())
-    assert [request.kind for request in executor.worker_dir.requests.take_requests()] == ["warm"]
+    assert [request.kind for request in executor.worker_dir.requests.take_requests()] == ["preload"]
 
 
 def test_saved_prompts_are_hers_and_the_worker_finds_them(
