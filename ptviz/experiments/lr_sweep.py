@@ -17,6 +17,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -47,6 +48,8 @@ from ptviz.validation import (
 )
 
 RECORD_PATH = Path(str(files("ptviz.training"))) / "lr_sweep_record.json"
+TUNING_TEST_ROWS = 100
+"""Test examples of runs on the tuning seeds: no table shows their test accuracy, so that few are enough."""
 SCORE_NAMES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
 LR_GRID: dict[str, tuple[float, ...]] = {
     "prompt-tuning": (0.02, 0.05, 0.1),
@@ -105,6 +108,8 @@ def run_sweep(
                 continue
             every = max(25, steps // 4)
             config = TrainConfig(steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=every, snapshot_every=steps)
+            if seed in TUNING_SEEDS:
+                config = replace(config, test_rows=TUNING_TEST_ROWS)
             sources = None
             if list_methods()[method].uses_source_tasks:
                 sources = [load_task(source) for source in default_source_tasks(name)]
