@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import plotly.graph_objects as go
 
-from ptviz.figures.elements import add_line, add_note, add_points, axis, category_axis, empty_figure, error_bars
-from ptviz.figures.style import GREEN, GREY, VERMILLION, escape_hover
+from ptviz.figures.elements import add_line, add_note, add_points, axis, cell_axis, empty_figure, error_bars
+from ptviz.figures.style import GREEN, GREY, VERMILLION, escape_hover, escape_text
 
 Verdict = Literal["holds", "does not hold", "unclear"]
 VERDICT_STYLES: dict[Verdict, tuple[str, str]] = {
@@ -18,6 +19,9 @@ VERDICT_STYLES: dict[Verdict, tuple[str, str]] = {
     "unclear": (GREY, "circle-open"),
 }
 """Colour and symbol of each verdict."""
+_ROW_HEIGHT = 52
+_LINE_LENGTH = 52
+"""Characters of a name on one line of a phone."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,12 @@ class FindingRow:
 
 
 def draw_findings(rows: Sequence[FindingRow]) -> go.Figure:
-    """Draw one line per comparison; the dashed line is no difference, a short one the margin of the claim."""
-    names = category_axis(
-        [row.label for row in rows], 52, range=[len(rows) - 0.4, -0.6], automargin=True, showgrid=None
-    )
+    """Draw one line per comparison below its name; the dashed line is no difference, a short one the claim's margin."""
     figure = empty_figure(
-        100 + 30 * max(len(rows), 2),
+        100 + _ROW_HEIGHT * max(len(rows), 2),
         margin={"l": 8},
         xaxis=axis("points in favour of the claim", zeroline=False),
-        yaxis=names,
+        yaxis=cell_axis(range=[len(rows) - 0.4, -0.8], showticklabels=False),
     )
     if not rows:
         return add_note(figure, "Nothing was measured yet.")
@@ -67,7 +68,17 @@ def draw_findings(rows: Sequence[FindingRow]) -> go.Figure:
             text=hover, error_x=bars, marker_symbol=symbol, marker_size=10,
         )  # fmt: skip
     for index, row in enumerate(rows):
+        # Above its line and not beside it: a phone has room for the whole name there.
+        figure.add_annotation(
+            text=_wrap(row.label), x=0, xref="paper", xanchor="left", y=index - 0.12, yanchor="bottom", align="left",
+            showarrow=False, font={"size": 11},
+        )  # fmt: skip
         if row.margin:
-            ends = [index - 0.3, index + 0.3]
+            ends = [index - 0.1, index + 0.3]
             add_line(figure, [-row.margin] * 2, ends, "margin of the claim", "", GREY, line_width=2, showlegend=False)
     return figure
+
+
+def _wrap(label: str) -> str:
+    lines = textwrap.wrap(label, _LINE_LENGTH, max_lines=2, placeholder=" …")
+    return "<br>".join(escape_text(line, _LINE_LENGTH) for line in lines)

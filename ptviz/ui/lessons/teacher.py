@@ -53,10 +53,11 @@ def _needs(number: int, lesson: Lesson, here: set[str]) -> dict[str, object]:
     runs = [run for own in found for run in own]
     missing = len(configs) - len(runs)
     return {
-        "lesson": f"{number}. {lesson.title}",
+        "lesson": rf"{number}\. {lesson.title}",  # Escaped: a cell is Markdown, where a number begins a list.
         "minutes": lesson.minutes,
-        "models": _installed({config.backbone for config in configs}, here),
-        "data": _installed({config.task for config in configs}, here),
+        "model and data": " with ".join(
+            _installed({getattr(config, name) for config in configs}, here) for name in ("backbone", "task")
+        ),
         "methods": ", ".join(sorted({list_methods()[config.method].card.title for config in configs})),
         "runs": f"{len(configs)}, {missing} missing" if missing else str(len(configs)),
         "to train again": format_duration(sum(run.status().seconds for run in runs)) if runs else "—",
