@@ -87,7 +87,7 @@ def test_missing_runs_are_offered_for_training(page: Page, lesson: Lesson, monke
 def test_teachers_see_needs_and_answers(page: Page, lesson: Lesson):
     at = well(page(TEACHING))
     (row,) = at.table[0].value.to_dict("records")
-    assert (row["lesson"], row["minutes"], row["runs"]) == ("1. A title", 5, "1")
+    assert (row["lesson"], row["minutes"], row["runs"]) == (r"1\. A title", 5, "1")
     assert f"Measured: **{lesson_runs.measured_value(lesson)}**" in words(at)
     assert all(choice.feedback in words(at) for question in lesson.questions for choice in question.choices)
 
