@@ -11,9 +11,11 @@ import pytest
 
 from ptviz.cli import run as run_command
 from ptviz.executors.ray import RayExecutor
+from ptviz.experiments.replication import ReplicationStudy
+from ptviz.experiments.replication.study import Arm, ArmSetting, Comparison
 from ptviz.experiments.sweep import STOPPED_EARLY
 from ptviz.runs import Run, Store
-from ptviz.runs.placement import ClusterResources
+from ptviz.runs.placement import ClusterResources, cluster_resources
 from tests.app_server import end_processes
 from tests.executors.test_ray import over, same_prompt, trained_here, wait
 from tests.loopback_cluster import NODE, start_node
@@ -131,3 +133,20 @@ def test_compare_trains_on_the_cluster(cluster, small, monkeypatch, capsys, tmp_
     remote = ["--executor", "ray", "--address", cluster.address, "--json"]
     assert run_command(["compare", *words, small.task, *remote]) == 0
     assert len(json.loads(capsys.readouterr().out)["runs"]) == 2
+
+
+def test_findings_train_on_the_cluster(cluster, small, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
+    arms = tuple(Arm(name, "prompt-tuning", (ArmSetting({"m": m}),)) for name, m in (("two", 2), ("four", 4)))
+    study = ReplicationStudy(
+        "small", "Four beat two.", "A test", "https://example.org", arms, (Comparison("four", "two"),), small.task,
+        "tiny-encoder", steps=4,
+    )  # fmt: skip
+    monkeypatch.setattr("ptviz.experiments.replication.STUDIES", (study,))
+    words = ["findings", "--run", "small", "--seeds", "2", "--executor", "ray", "--address", cluster.address, "--json"]
+    assert run_command(words) == 0
+    found = json.loads(capsys.readouterr().out)[0]
+    assert [len(arm["values"]) for arm in found["arms"]] == [2, 2]
+    store = Store()
+    assert {cluster_resources(store.root / run.id) is not None for run in store.list()} == {True}
+    assert run_command([*words[:3], "--json"]) == 0, "the record has all of it: nothing is trained"
