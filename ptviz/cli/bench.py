@@ -51,6 +51,9 @@ def bench(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of both sides. Default: torch's.")] = None,
     load: Annotated[bool, typer.Option("--load", help="Keep one core busy with another process.")] = False,
     edit: Annotated[bool, typer.Option("--edit", help="Measure one prompt edit instead.")] = False,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Measure a step at 1 to 8 times each of its sizes instead.")
+    ] = False,
     pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
     runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
     cluster: Annotated[
@@ -80,6 +83,9 @@ def bench(
         return
     if find_spec("peft") is None:
         raise UsageError("the bench compares with PEFT, which is not installed; run: pip install peft")
+    if growth:
+        _benchmark_growth(threads, passes, as_json)
+        return
     with quiet_libraries():
         conditions = _set_conditions(threads, load)
         found = _benchmark_steps(family, m, dtype, work, rows, passes, load)
@@ -137,6 +143,27 @@ def _benchmark_cluster(address: str, streams: int, passes: int, as_json: bool) -
         return
     rows = [*cost.items(), *((f"streams: {name}", value) for name, value in load.items())]
     print_table(("what", "value"), [(name, _format_cell(value)) for name, value in rows])
+
+
+def _benchmark_growth(threads: int | None, passes: int, as_json: bool) -> None:
+    with quiet_libraries(), Progress(console=progress_console(), transient=True) as bar:
+        from ptviz.experiments.growth_benchmark import run_growth_benchmark
+        from ptviz.experiments.step_benchmark import BenchmarkError
+
+        conditions = _set_conditions(threads, load=False)
+        task = bar.add_task("measuring", total=1.0)
+        try:
+            points = run_growth_benchmark(
+                passes, progress=lambda what, share: bar.update(task, description=what, completed=share)
+            )
+        except BenchmarkError as error:
+            raise RunFailed(f"nothing was timed: {error}") from error
+    plain = [asdict(point) for point in points]
+    if as_json:
+        print_json({"conditions": conditions, "rows": plain})
+    else:
+        print_line(", ".join(f"{name}: {value}" for name, value in conditions.items()))
+        print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
 
 
 def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:

@@ -61,12 +61,18 @@ def make_model(family: Family, smooth: bool = False) -> PreTrainedModel:
         shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
         return BertModel(BertConfig(vocab_size=30522, **shape), add_pooling_layer=False).eval()
     if family == "decoder":
-        shape = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "intermediate_size": 1536}
-        return LlamaForCausalLM(
-            LlamaConfig(vocab_size=49152, num_key_value_heads=3, tie_word_embeddings=True, **shape)
-        ).eval()
+        return make_decoder(30)
     activation = "gelu" if smooth else "relu"
     return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, feed_forward_proj=activation)).eval()
+
+
+def make_decoder(layers: int) -> PreTrainedModel:
+    """Return a random decoder in the width of SmolLM2-135M."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 576, "num_hidden_layers": layers, "num_attention_heads": 9, "intermediate_size": 1536}
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=49152, num_key_value_heads=3, tie_word_embeddings=True, **shape)
+    ).eval()
 
 
 def make_examples(count: int, family: Family, seed: int = 0) -> list[TokenisedExample]:

@@ -19,6 +19,7 @@ from .comparison import (
 from .findings import plot_findings
 from .generated_texts import edited_texts_table, plot_perplexity, samples_table
 from .generated_tokens import plot_generated_attention, plot_generated_lens
+from .growth import plot_growth
 from .importance import plot_importance
 from .method import (
     plot_method,
@@ -126,6 +127,7 @@ __all__ = [
     "plot_framework",
     "plot_generated_attention",
     "plot_generated_lens",
+    "plot_growth",
     "plot_importance",
     "plot_learning_rate_grid",
     "plot_logit_lens",
