@@ -196,6 +196,8 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
 
     model_cache = ModelCache()
     tasks, backbone = model_cache.target_tasks(config), model_cache.backbone(config)
+    if config.sources is not None:  # Names of the user's own; those by default exist.
+        model_cache.source_tasks(config)
     for task in tasks:
         check_label_texts(task, backbone.tokeniser)
         if task.kind != "classification":

@@ -175,3 +175,10 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(shell: Shell, small: list[str],
     assert run.status().kept
     refused = shell("train", "--resume", run.id, "--steps", "10")
     assert refused.code == 2
+
+
+def test_an_unknown_source_task_is_refused_before_a_run_exists(shell: Shell):
+    answer = shell("train", "attempt", "--backbone", "tiny-encoder", "--task", "trec6", "--sources", "sms,nonsense")
+    assert answer.code == 2
+    assert "unknown task 'nonsense'" in answer.err
+    assert Store().list() == []
