@@ -25,7 +25,8 @@ from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template, end_token
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.evaluation import generate_outputs, longest_target, refuse_empty_texts
+from ptviz.training.evaluation import refuse_empty_texts
+from ptviz.training.generation import generate_outputs, longest_target
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import PromptBundle

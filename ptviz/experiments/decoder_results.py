@@ -21,10 +21,11 @@ from ptviz.atomic_files import write_file
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.methods import list_methods
 from ptviz.tasks import Task, load_task
+from ptviz.training.baselines import IN_CONTEXT_EXAMPLES, majority_score
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
-from ptviz.training.evaluation import IN_CONTEXT_EXAMPLES, evaluate, majority_score, subsample_task
+from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.events import Finished
 from ptviz.training.trainer import train
 from ptviz.validation import Count, Duration, Name, PathText, Share, StepCount, decode_json

@@ -1,8 +1,9 @@
+from .baselines import measure_baselines
 from .config import TrainConfig
 from .default_lr import default_learning_rate
 from .errors import TrainingError
 from .estimate import RunEstimate, estimate_run
-from .evaluation import EvaluationScores, evaluate, measure_baselines, predict
+from .evaluation import EvaluationScores, evaluate, predict
 from .events import (
     Baselines,
     Evaluated,

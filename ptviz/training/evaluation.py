@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,23 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods.base import PromptMethod
-from ptviz.prompt import Batch, Prompt
-from ptviz.tasks import Example, SplitName, Task
+from ptviz.prompt import Prompt
+from ptviz.tasks import Example, Task
 from ptviz.tasks.metrics import Metric
 from ptviz.tasks.scoring import score_each_text, score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
-from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
-
-SHOWN_EXAMPLES = 6
-"""Validation examples of a text-to-text task whose outputs are recorded at every evaluation."""
-IN_CONTEXT_EXAMPLES = 4
-"""Training examples before the input, in the baseline without a prompt."""
-GENERATION_POSITIONS = 4096
-"""Input and output positions in one batch of texts to be written."""
-MAX_NEW_TOKENS = 512
+from ptviz.training.generation import generate_outputs
 
 
 @dataclass(frozen=True)
@@ -126,111 +117,6 @@ def mean_target_loss(method: PromptMethod | None, rows: EncodedExamples) -> floa
         nll = rows.backbone(batch, prompt, rows.readout).nll.tolist()
         total += sum(mean * len(rows.examples[i].target) for i, mean in zip(indices, nll, strict=True))
     return total / tokens if tokens else float("nan")
-
-
-@torch.no_grad()
-def generate_outputs(
-    method: Callable[[Batch], Prompt] | None,
-    rows: EncodedExamples,
-    settings: GenerationSettings | None = None,
-    on_text: Callable[[str], None] | None = None,
-) -> list[str]:
-    """Return what the backbone writes after each example, up to the task's end of a text; greedily by default.
-
-    ``on_text`` gets the text so far whenever a token is chosen; it needs a single example and no beams.
-    """
-    seen: list[int] = []
-
-    def decode(ids: list[int]) -> str:
-        return str(rows.backbone.tokeniser.decode(ids, skip_special_tokens=True)).strip()
-
-    def stream(token: int) -> None:
-        seen.append(token)
-        if on_text is not None:
-            on_text(decode(seen))
-
-    return [decode(ids) for ids in generate_token_ids(method, rows, settings, stream if on_text else None)]
-
-
-@torch.no_grad()
-def generate_token_ids(
-    method: Callable[[Batch], Prompt] | None,
-    rows: EncodedExamples,
-    settings: GenerationSettings | None = None,
-    on_token: Callable[[int], None] | None = None,
-) -> list[list[int]]:
-    """Return the ids of the tokens generated after each example, without the end; see ``generate_outputs``.
-
-    ``on_token`` gets each token as it is chosen; it needs a single example and no beams.
-    """
-    settings = settings_of_task(rows, settings)
-    written: list[list[int]] = [[]] * len(rows)
-    for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
-        batch = replace(batch, targets=None)
-        prompt = Prompt() if method is None else method(batch)
-        found = generate(rows.backbone, batch, prompt, settings, on_token)
-        for index, ids in zip(indices, found, strict=True):
-            written[index] = ids
-    return written
-
-
-def settings_of_task(rows: EncodedExamples, settings: GenerationSettings | None = None) -> GenerationSettings:
-    """Return how texts of these examples' task are written: up to the task's end of a text; greedily by default."""
-    settings = settings or GenerationSettings(longest_target(rows))
-    return replace(
-        settings,
-        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
-        stop=rows.end if rows.task.chat else settings.stop,
-    )
-
-
-def longest_target(rows: EncodedExamples) -> int:
-    """Return the tokens of the longest target of the training rows and four more: the most that is written."""
-    texts = [text for row in rows.task.train for text in (*row.targets, *row.choices)]
-    longest = max(len(ids) for ids in rows.template.encode_targets(texts, rows.backbone.tokeniser, rows.end))
-    return min(longest + 4, MAX_NEW_TOKENS)
-
-
-def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
-    """Measure what is reached without a prompt on the validation examples of a run with this config."""
-    task = subsample_task(task, config)
-    bare = EncodedExamples(backbone, task, task.validation, 0, config.length)
-    scores = evaluate(None, bare)
-    if task.kind != "text":
-        return Baselines(majority_score(task, "validation"), scores.score, scores.loss)
-    references = [row.targets for row in task.validation]
-    shown = task.train[:IN_CONTEXT_EXAMPLES]
-    ahead, context = bare.in_context(shown, config.length), None
-    places = getattr(backbone.model.config, "max_position_embeddings", None)
-    # An encoder with learned positions has no more of them.
-    if backbone.family == "decoder" or places is None or max(len(row.ids) for row in ahead.examples) <= places:
-        context = score_texts(task.scorer, generate_outputs(None, ahead), references)
-    some = task.validation[:SHOWN_EXAMPLES]
-    return Baselines(
-        majority_score(task, "validation"),
-        scores.score,
-        scores.loss,
-        score_texts(task.scorer, [" ".join(row.texts or (row.text,)) for row in task.validation], references),
-        context,
-        len(shown) if context is not None else 0,
-        shown_texts(row.text for row in some),
-        shown_texts(row.targets[0] for row in some),
-        shown_texts(scores.written[:SHOWN_EXAMPLES]),
-    )
-
-
-def shown_texts(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return texts as events record them, cut to ``MAX_SHOWN_CHARACTERS``."""
-    return tuple(text[:MAX_SHOWN_CHARACTERS] for text in texts)
-
-
-def majority_score(task: Task, split: SplitName) -> float:
-    """Return the score on a split of always giving the commonest class, place or target of the training rows."""
-    rows = task.examples(split)
-    if task.kind == "text":
-        return score_texts(task.scorer, [task.commonest_target()] * len(rows), [row.targets for row in rows])
-    count = len(task.classes) or max(len(row.choices) for row in rows)
-    return score_labels(task.scorer, [task.commonest_label()] * len(rows), [row.label for row in rows], count)
 
 
 def subsample_task(task: Task, config: TrainConfig) -> Task:

@@ -19,20 +19,13 @@ from ptviz.methods.registry import build_method
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
+from ptviz.training.baselines import SHOWN_EXAMPLES, majority_score, measure_baselines, shown_texts
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
 from ptviz.training.errors import TrainingError
-from ptviz.training.evaluation import (
-    SHOWN_EXAMPLES,
-    clone_state,
-    evaluate,
-    majority_score,
-    measure_baselines,
-    shown_texts,
-    subsample_task,
-)
+from ptviz.training.evaluation import clone_state, evaluate, subsample_task
 from ptviz.training.events import (
     Baselines,
     Evaluated,

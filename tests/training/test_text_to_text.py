@@ -16,10 +16,12 @@ from ptviz.methods import REGISTRY
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task, TaskError
 from ptviz.training import evaluation, train
+from ptviz.training.baselines import measure_baselines
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
-from ptviz.training.evaluation import answer_examples, evaluate, generate_outputs, measure_baselines, predict
+from ptviz.training.evaluation import answer_examples, evaluate, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
+from ptviz.training.generation import generate_outputs
 from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]
