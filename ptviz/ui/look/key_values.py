@@ -17,7 +17,7 @@ from ptviz.ui.look.inspect_page import SnapshotSelection
 from ptviz.ui.look.token_panels import PromptView
 
 _LESSON = (
-    "This prompt consists of [[key and value|keys and values]] inside the backbone, at every attention site. There "
+    "This prompt consists of [[key and value|keys and values]] inside the backbone, at every [[attention site]]. There "
     "are no words in that space to compare with, so this page shows their norms, how many directions they use, how "
     "they move, and how similar they are within a head."
 )
