@@ -57,9 +57,9 @@ class DecoderResult:
     seconds: Duration
 
     @property
-    def key(self) -> tuple[str, str, str, int, int]:
+    def key(self) -> tuple[str, str, str, int, int, float]:
         """Return the settings that make two results the same."""
-        return self.backbone, self.method, self.task, self.seed, self.steps
+        return self.backbone, self.method, self.task, self.seed, self.steps, self.lr
 
 
 def read_results(path: Path = RECORD_PATH) -> list[DecoderResult]:
@@ -92,15 +92,15 @@ def run_missing(
         task = load_task(name)
         known = {one.key for one in results}
         for baseline, seed in [(MAJORITY, 0), (ZERO_SHOT, 0), *((IN_CONTEXT, seed) for seed in seeds)]:
-            if (backbone, baseline, name, seed, 0) not in known:
+            if (backbone, baseline, name, seed, 0, 0.0) not in known:
                 save(baseline, name, seed, 0, 0.0, score_baseline(baseline, frozen, task, config, seed), 0.0)
         for seed in seeds:
             for method in methods:
-                if (backbone, method, name, seed, config.steps) in known:
+                lr = config.lr or default_learning_rate(method, backbone)
+                if (backbone, method, name, seed, config.steps, lr) in known:
                     continue
                 for event in train(method, frozen, task, replace(config, seed=seed)):
                     if isinstance(event, Finished):
-                        lr = config.lr or default_learning_rate(method, backbone)
                         save(method, name, seed, config.steps, lr, event.test, round(event.seconds, 1))
 
 
@@ -121,12 +121,13 @@ def format_table(
 ) -> str:
     """Return the test scores as a Markdown table: baselines, then the methods in their order, with mean and each seed.
 
-    ``steps`` selects the runs of a number of steps; by default all that are recorded.
+    ``steps`` selects the runs of a number of steps; by default all that are recorded. Of runs at several learning rates
+    those at the default one are shown; where there are none, those at the rate recorded last.
     """
     own = [one for one in results if one.backbone == backbone and (steps is None or one.steps in (0, steps))]
     lines = ["| method | learning rate | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
     for method in (*BASELINES, *list_methods()):
-        rows = [one for one in own if one.method == method]
+        rows = [one for task in tasks for one in _at_one_rate([x for x in own if (x.method, x.task) == (method, task)])]
         cells = [_format_scores([one for one in rows if one.task == task]) for task in tasks]
         if any(cells):
             rate = ", ".join(f"{lr:g}" for lr in sorted({one.lr for one in rows if one.lr}))
@@ -134,6 +135,15 @@ def format_table(
                 f"| {f'*{method}*' if method in BASELINES else f'`{method}`'} | {rate} | {' | '.join(cells)} |"
             )
     return "\n".join(lines)
+
+
+def _at_one_rate(rows: Sequence[DecoderResult]) -> list[DecoderResult]:
+    """Return the rows of a method on a task at the default learning rate, or at the rate recorded last."""
+    if not rows or rows[0].method in BASELINES:
+        return [*rows]
+    default = default_learning_rate(rows[0].method, rows[0].backbone)
+    rate = default if any(one.lr == default for one in rows) else rows[-1].lr
+    return [one for one in rows if one.lr == rate]
 
 
 def _format_scores(rows: Sequence[DecoderResult]) -> str:

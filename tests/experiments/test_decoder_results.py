@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ptviz.training.config import TrainConfig
 CONFIG = TrainConfig(steps=2, batch=4, lr=0.01, validation_rows=8, test_rows=8)
 
 
-def result(method: str, test: float, seed: int = 1, task: str = "mcid") -> DecoderResult:
-    lr = 0.0 if method in decoder_results.BASELINES else 0.02
+def result(method: str, test: float, seed: int = 1, task: str = "mcid", lr: float = 0.02) -> DecoderResult:
+    lr = 0.0 if method in decoder_results.BASELINES else lr
     return DecoderResult("smollm2-135m", method, task, seed, 60 if lr else 0, 8, lr, test, 1.0)
 
 
@@ -37,6 +38,23 @@ def test_the_table_shows_baselines_first_and_every_seed() -> None:
         "| *zero-shot* |  | 0.250 |  |",
         "| `prompt-tuning` | 0.02 | 0.600 (0.700, 0.500) |  |",
     ]
+
+
+def test_runs_at_the_default_rate_replace_those_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_results, "default_learning_rate", lambda method, backbone: 0.05)
+    rows = [result("prompt-tuning", 0.5, lr=0.02), result("prompt-tuning", 0.6, lr=0.05), result("dept", 0.4, lr=0.01)]
+    rows.append(result("dept", 0.3, lr=0.02))
+    assert format_table(rows, ["mcid"]).splitlines()[2:] == [
+        "| `prompt-tuning` | 0.05 | 0.600 |",
+        "| `dept` | 0.02 | 0.300 |",
+    ]
+
+
+def test_another_rate_is_another_result(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    for lr in (0.01, 0.01, 0.1):
+        run_missing("tiny-decoder", ["mcid"], ["prompt-tuning"], [1], replace(CONFIG, lr=lr), path)
+    assert [one.lr for one in read_results(path) if one.method == "prompt-tuning"] == [0.01, 0.1]
 
 
 def test_examples_in_the_context_end_with_their_label_words() -> None:
