@@ -33,3 +33,5 @@ def test_the_samples_are_the_recorded_runs(gallery: Path, tmp_path: Path) -> Non
         assert set(read.evaluated) == set(stored.evaluated)
         assert (read.trained, read.length) == (stored.trained, stored.length)
         assert result.losses
+        # A search without gradients has no learning rate; its step size must not be shown as one.
+        assert (result.lr is None) == (result.survey_method == "ctpt")
