@@ -136,6 +136,19 @@ class ReferenceRecord:
             return max(means, key=lambda rate: means[rate]), True
         return GRID[kind][1], False
 
+    def estimate_seconds(self, kind: Kind, config: RunConfig) -> float | None:
+        """Return the seconds that a training probably takes: those of the recorded ones, by their steps and examples.
+
+        None before any of this kind was trained on this backbone.
+        """
+        training = config.training
+        known = [one for one in self.results if (one.kind, one.backbone) == (kind, config.backbone)]
+        if not known:
+            return None
+        same = [one for one in known if (one.task, one.batch) == (config.task, training.batch)]
+        rates = [one.seconds / (one.steps * one.batch) for one in same or known]
+        return statistics.median(rates) * training.steps * training.batch
+
     def tuning_means(self, kind: Kind, backbone: str) -> dict[float, float]:
         """Return the mean validation score of each rate that ran on everything the others ran, on the tuning seeds."""
         groups: dict[float, dict[str, float]] = {}

@@ -187,3 +187,15 @@ def test_kinds_that_do_not_exist_are_refused() -> None:
     for text in ("", "adapters", "lora,adapters"):
         with pytest.raises(ValueError, match="lora or full"):
             parse_kinds(text)
+
+
+def test_the_time_of_a_reference_is_that_of_the_recorded_ones(tmp_path: Path) -> None:
+    record = ReferenceRecord(tmp_path / "references.json")
+    assert record.estimate_seconds("full", CONFIG) is None
+    steps, batch = CONFIG.training.steps, CONFIG.training.batch
+    for seed, seconds in enumerate((10.0, 12.0, 50.0)):  # The median: one of them shared its machine.
+        record.add(replace(result_of("full", changed(seed=seed)), seconds=seconds))
+    assert record.estimate_seconds("full", CONFIG) == pytest.approx(12.0)
+    assert record.estimate_seconds("full", changed(steps=3 * steps)) == pytest.approx(36.0)
+    assert record.estimate_seconds("full", changed(batch=2 * batch)) == pytest.approx(24.0)
+    assert record.estimate_seconds("lora", CONFIG) is None

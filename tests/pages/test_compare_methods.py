@@ -122,7 +122,7 @@ def test_references_are_trained_by_a_button_and_drawn_as_lines(page, store, back
     execute_run(store.create(config).path, background.model_cache)
     at = page(PAGE, **SMALL)
     assert not at.exception
-    assert "0 of 4 trainings are done" in texts(at)
+    assert "0 of 4 trainings are done. How long one takes is known after the first." in texts(at)
     assert any(code.value.endswith("--references lora,full") for code in at.code)
     for kind, done in (("lora", 2), ("full", 4)):
         at.button(key=f"references-{kind}").click().run()

@@ -16,6 +16,7 @@ from ptviz.tasks.metrics import Metric, recorded_metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
+from ptviz.ui.components.formatting import format_duration
 from ptviz.ui.libraries import load_libraries
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.worker.background_jobs import ReferenceJob, cancel_job, current_reference_job, submit_job
@@ -129,9 +130,19 @@ def _render_controls(configs: Sequence[RunConfig], known: Sequence[ReferenceResu
                 help="in the background, while no run trains; after a stop, what is missing is trained",
             ):
                 run_and_rerun(lambda kind=kind: _enqueue(kind, seeds))  # type: ignore[misc]
-        st.caption(progress)
+        st.caption(f"{progress} {_time_left(missing, seeds, known)}".rstrip())
         with st.popover("In a terminal"):
             st.code(f"{comparison_command(configs)} --references lora,full", language="shell", wrap_lines=True)
+
+
+def _time_left(missing: Sequence[Kind], seeds: Sequence[RunConfig], known: Sequence[ReferenceResult]) -> str:
+    record, parts = ReferenceRecord(), []
+    for kind in missing:
+        each = record.estimate_seconds(kind, seeds[0])
+        left = len(seeds) - sum(one.kind == kind for one in known)
+        if each is not None:
+            parts.append(f"{TITLES[kind]} takes about {format_duration(each * left)}")
+    return f"{'; '.join(parts)}." if parts else "How long one takes is known after the first."
 
 
 def _enqueue(kind: Kind, configs: Sequence[RunConfig]) -> None:
