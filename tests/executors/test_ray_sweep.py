@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from ptviz.cli import run as run_command
 from ptviz.executors.ray import RayExecutor
@@ -108,6 +109,8 @@ def test_shared_storage(cluster, executor, small, tmp_path):
     start_node(cluster, **NODE)
     assert over(run).state == "finished", run.status().reason
     same_prompt(run, trained_here(Store(tmp_path / "local"), long))
+    sent = wait(lambda: ray.get(shared.collector.sent_by.remote(run.id)))
+    assert sent["messages"] == 0, "the nodes wrote the run themselves"
     stopped = shared.submit(replace(long, training=replace(long.training, seed=3)))
     wait(lambda: stopped.status().kept)
     shared.stop(stopped.id)
@@ -132,7 +135,11 @@ def test_compare_trains_on_the_cluster(cluster, small, monkeypatch, capsys, tmp_
     words = ["--methods", "prompt-tuning,smop", "--seeds", "1", "--steps", "4", "--backbone", "tiny-encoder", "--task"]
     remote = ["--executor", "ray", "--address", cluster.address, "--json"]
     assert run_command(["compare", *words, small.task, *remote]) == 0
-    assert len(json.loads(capsys.readouterr().out)["runs"]) == 2
+    first = json.loads(capsys.readouterr().out)["runs"]
+    assert len(first) == 2
+    assert run_command(["compare", *words, small.task, *remote]) == 0
+    again = json.loads(capsys.readouterr().out)["runs"]
+    assert [(run["run"], run["reused"]) for run in again] == [(run["run"], True) for run in first]
 
 
 def test_findings_train_on_the_cluster(cluster, small, monkeypatch, capsys, tmp_path):
