@@ -32,6 +32,7 @@ from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
+from ptviz.training.default_lr import fallback_learning_rate
 from ptviz.training.events import Baselines, Finished
 from ptviz.training.source_prompt_config import make_source_config
 from ptviz.training.trainer import train, train_source_prompt
@@ -176,7 +177,7 @@ def mean_validation(runs: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     wanted = {_comparison_key(run) for own in groups.values() for run in own}
     return {
         rate: statistics.mean(run["validation"] for run in own)
-        for rate, own in groups.items()
+        for rate, own in sorted(groups.items())
         if {_comparison_key(run) for run in own} == wanted
     }
 
@@ -196,8 +197,9 @@ def select_winners(record: dict[str, Any]) -> None:
 
     Rates are compared on the (task, seed, steps) that all of them ran; runs that only confirm the winner are left out.
     Runs on the tuning seeds decide alone once their best rate lies inside the grid, or as many rates were tried as may
-    be; before that they count for nothing. A winner of theirs stays that of before if that one is within one standard
-    error of the best (the one-standard-error rule, Breiman et al., "Classification and Regression Trees", 1984).
+    be; before that they count for nothing. The rate in use before them, the winner or else the fallback, stays if it is
+    within one standard error of the best (the one-standard-error rule, Breiman et al., "Classification and Regression
+    Trees", 1984).
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
@@ -216,8 +218,10 @@ def select_winners(record: dict[str, Any]) -> None:
         }
         best = max(means, key=lambda lr: means[lr]) if means else next(iter(rates))
         # The recorded speed was measured on an idle machine; these runs may have shared theirs.
-        before = record.get("winners", {}).get(backbone, {}).get(method, {})
-        if (old := before.get("lr")) in means and _is_within_noise(rates[old], rates[best]):
+        earlier = record.get("winners", {})
+        before = earlier.get(backbone, {}).get(method, {})
+        old = before.get("lr", fallback_learning_rate(method, earlier))
+        if old in means and _is_within_noise(rates[old], rates[best]):
             best = old
         winners[backbone][method] = before if before.get("lr") == best else {"lr": best}
     record["winners"] = winners
@@ -232,13 +236,22 @@ def _is_within_noise(runs: Sequence[Mapping[str, Any]], best: Sequence[Mapping[s
 
 def _deciding_runs(rates: Mapping[float, list[dict[str, Any]]]) -> dict[float, list[dict[str, Any]]]:
     """Return the runs that choose among the rates: those on the tuning seeds once they can decide, else the others."""
-    tuning = [run for runs in rates.values() for run in runs if run["seed"] in TUNING_SEEDS]
-    means = mean_validation(tuning)
-    complete = set(means) == {run["lr"] for run in tuning if _has_default_hyperparameters(run)}
-    if means and complete and (next_rate(means) is None or len(means) >= MOST_RATES):
+    if means := tuned_means([run for runs in rates.values() for run in runs]):
         return {rate: [run for run in rates[rate] if run["seed"] in TUNING_SEEDS] for rate in means}
     others = {rate: [run for run in runs if run["seed"] not in TUNING_SEEDS] for rate, runs in rates.items()}
     return {rate: runs for rate, runs in others.items() if runs}
+
+
+def tuned_means(runs: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+    """Return the mean validation score of each rate on the tuning seeds; empty before these runs can decide.
+
+    They can once every rate ran on every task and seed, and the best lies inside the grid or as many rates were tried
+    as may be.
+    """
+    tuning = [run for run in runs if run["seed"] in TUNING_SEEDS and _has_default_hyperparameters(run)]
+    means = mean_validation(tuning)
+    complete = set(means) == {run["lr"] for run in tuning}
+    return means if complete and (next_rate(means) is None or len(means) >= MOST_RATES) else {}
 
 
 def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
@@ -258,6 +271,22 @@ def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backb
         cells = [_format_scores([run for run in own if run["task"] == task]) for task in tasks]
         if any(cells):
             lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def format_tuning_table(record: dict[str, Any], backbone: str) -> str:
+    """Return the mean validation scores of the rates tried on the tuning seeds as a Markdown table.
+
+    The chosen rate is bold. A method whose grid is not complete has no row.
+    """
+    lines = ["| method | tasks | learning rate: mean validation accuracy |", "|---|---|---|"]
+    for method in list_methods():
+        own = [run for run in record["runs"] if (run["backbone"], run["method"]) == (backbone, method)]
+        if means := tuned_means(own):
+            chosen = record["winners"][backbone][method]["lr"]
+            cells = [f"**{lr:g}: {mean:.3f}**" if lr == chosen else f"{lr:g}: {mean:.3f}" for lr, mean in means.items()]
+            tasks = ", ".join(sorted({run["task"] for run in own if run["seed"] in TUNING_SEEDS}))
+            lines.append(f"| `{method}` | {tasks} | {', '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -343,7 +372,11 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help=tune)
     parser.add_argument("--record", type=Path, default=RECORD_PATH)
     parser.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
+    parser.add_argument("--tuning-table", action="store_true", help="only print what the tuning seeds chose from")
     a = parser.parse_args()
+    if a.tuning_table:
+        print(format_tuning_table(read_record(a.record), a.backbone))
+        return
     if a.table:
         print(format_table(read_record(a.record), a.tasks, a.steps, a.backbone))
         return

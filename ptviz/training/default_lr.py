@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,13 +20,19 @@ def load_sweep_winners() -> dict[str, Any]:
 
 
 def default_learning_rate(method: str, backbone: str) -> float:
-    """Return the sweep's best learning rate for this method on this backbone, or a fallback.
+    """Return the sweep's best learning rate for this method on this backbone, or a fallback."""
+    winners = load_sweep_winners()
+    found = winners.get(backbone, {}).get(method)
+    return float(found["lr"]) if found else fallback_learning_rate(method, winners)
 
-    The fallback is at most the lowest rate that the sweep chose for the method on any backbone: the weights of prompt
-    encoders need far smaller steps than prompts.
+
+def fallback_learning_rate(method: str, winners: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the rate of a method on a backbone without a sweep, given the winners of other backbones.
+
+    It is at most the lowest rate that a sweep chose for the method: the weights of prompt encoders need far smaller
+    steps than prompts.
     """
-    chosen = {name: found[method]["lr"] for name, found in load_sweep_winners().items() if method in found}
-    return float(chosen.get(backbone, min([FALLBACK_LR, *chosen.values()])))
+    return float(min([FALLBACK_LR, *(found[method]["lr"] for found in winners.values() if method in found)]))
 
 
 def has_recorded_lr(method: str, backbone: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from ptviz.experiments import lr_sweep, rate_grid
 from ptviz.methods import REGISTRY, list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
+from ptviz.training.default_lr import FALLBACK_LR
 from ptviz.training.events import Finished
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -76,6 +77,24 @@ def test_the_results_show_the_record(name: str, tasks: list[str], steps: int) ->
     assert table[1].strip() == lr_sweep.format_table(json.loads(lr_sweep.RECORD_PATH.read_text()), tasks, steps), (
         f"run: {command}"
     )
+
+
+@pytest.mark.parametrize("backbone", ["minilm-l6", "smollm2-135m"])
+def test_the_results_show_what_the_tuning_seeds_chose_from(backbone: str) -> None:
+    table = re.search(rf"<!-- tuning-{backbone}: .*? -->\n(.*?)<!-- /tuning-{backbone} -->", RESULTS.read_text(), re.S)
+    assert table is not None
+    record = json.loads(lr_sweep.RECORD_PATH.read_text())
+    command = f"python -m ptviz.experiments.lr_sweep --tuning-table --backbone {backbone}"
+    assert table[1].strip() == lr_sweep.format_tuning_table(record, backbone), f"run: {command}"
+
+
+def test_the_tuning_table_marks_the_choice_and_leaves_out_what_is_not_complete() -> None:
+    rates = ((0.1, 0.6), (0.2, 0.8), (0.3, 0.7))
+    runs = [run(lr, score, seed=seed) for lr, score in rates for seed in lr_sweep.TUNING_SEEDS]
+    record = {"winners": {"minilm-l6": {runs[0]["method"]: {"lr": 0.2}}}, "runs": runs}
+    assert lr_sweep.format_tuning_table(record, "minilm-l6").endswith("0.1: 0.600, **0.2: 0.800**, 0.3: 0.700 |")
+    for less in (runs[:-1], runs[:6]):  # One run is missing; the best rate is at the edge.
+        assert len(lr_sweep.format_tuning_table({**record, "runs": less}, "minilm-l6").splitlines()) == 2
 
 
 def recorded(task: str, method: str) -> list[dict[str, Any]]:
@@ -150,6 +169,17 @@ def test_a_winner_within_one_standard_error_of_the_best_stays() -> None:
     assert chosen(*tuned(0.05))["lr"] == 0.2, "nothing was chosen before"
     old = [{**one, "seed": one["seed"] - 100} for one in tuned(0.05)]
     assert chosen(*old, winners={"lr": 0.1})["lr"] == 0.2, "the rule is that of the tuning seeds"
+
+
+def test_the_fallback_rate_stays_unless_another_is_better_by_more_than_a_standard_error() -> None:
+    def tuned(gain: float) -> list[dict[str, Any]]:
+        scores = {0.01: (0.5, 0.5), FALLBACK_LR: (0.60, 0.66), 0.05: (0.60 + gain, 0.66 - gain / 2), 0.1: (0.5, 0.5)}
+        return [run(rate, one, seed=100 + i) for rate, both in scores.items() for i, one in enumerate(both)]
+
+    assert chosen(*tuned(0.02))["lr"] == FALLBACK_LR
+    assert chosen(*tuned(-0.04))["lr"] == FALLBACK_LR
+    better = [run(one["lr"], one["validation"] + 0.05 * (one["lr"] == 0.05), seed=one["seed"]) for one in tuned(0.0)]
+    assert chosen(*better)["lr"] == 0.05
 
 
 def test_tuning_extends_the_grid_and_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
