@@ -70,7 +70,7 @@ def test_texts_without_classes_are_routed(page: Page, write_run: Callable[..., R
     assert not any(name.endswith("-classes") for name in names)
     assert at.button_group(key="sort").options == ["expert", "certainty"]
     assert "Mutual information with the class" not in [metric.label for metric in at.metric]
-    at.button(key="measure-forced").click().run()
+    at.button(key="measure-forced-routing").click().run()
     at = well(settled(at))
     assert any(name.endswith("-forced-loss") for name in figures(at))
 
