@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -38,8 +39,5 @@ def growth_exponent(values: Sequence[float]) -> float:
     """
     if len(values) != len(GROWTH_FACTORS) or min(values) <= 0:
         raise ValueError(f"expected {len(GROWTH_FACTORS)} positive values; got {list(values)}")
-    x, y = [math.log(factor) for factor in GROWTH_FACTORS], [math.log(value) for value in values]
-    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    return math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / math.fsum(
-        (a - mean_x) ** 2 for a in x
-    )
+    logarithms = [[math.log(value) for value in side] for side in (GROWTH_FACTORS, values)]
+    return statistics.linear_regression(*logarithms).slope

@@ -148,8 +148,13 @@ class DecoderBackbone(Backbone):
         trunk = self.model.base_model
         if m:
             positions = torch.arange(past, past + m, device=x.device)[None]
-            positioned = {"inputs_embeds": front, "position_ids": positions}
-            trunk(**positioned, use_cache=False, collect_kv=gathered, **kv_kwargs(prompt))
+            trunk(
+                inputs_embeds=front,
+                position_ids=positions,
+                use_cache=False,
+                collect_kv=gathered,
+                **kv_kwargs(prompt),
+            )
         prefix: Any = gathered
         if own_prefix := kv_kwargs(prompt):
             prefix = join_key_values(own_prefix["prompt_kv"], gathered) if m else own_prefix["prompt_kv"]

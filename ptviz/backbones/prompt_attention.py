@@ -149,10 +149,10 @@ def _refuse_variants(mask: Tensor | None, others: dict[str, Any]) -> None:
         raise BackboneError("attention whose mask holds scores of its own is not supported; choose another backbone")
 
 
-def _list_site(module: nn.Module, key: Tensor, list_sites: dict[nn.Module, torch.Size]) -> None:
-    if module in list_sites:
+def _list_site(module: nn.Module, key: Tensor, found: dict[nn.Module, torch.Size]) -> None:
+    if module in found:
         raise BackboneError("attention that is computed twice a layer is not supported; choose another backbone")
-    list_sites[module] = key.shape
+    found[module] = key.shape
 
 
 def _widen_mask(mask: Tensor | None, m: int, window: int | None) -> Tensor | None:

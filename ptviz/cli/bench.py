@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -89,12 +90,7 @@ def bench(
     with quiet_libraries():
         conditions = _set_conditions(threads, load)
         found = _benchmark_steps(family, m, dtype, work, rows, passes, load)
-    plain = [asdict(row) for row in found]
-    if as_json:
-        print_json({"conditions": conditions, "rows": plain})
-    else:
-        print_line(", ".join(f"{name}: {value}" for name, value in conditions.items()))
-        print_table(tuple(COLUMNS.values()), [[_format_cell(row[name]) for name in COLUMNS] for row in plain])
+    _print_measured(conditions, [asdict(row) for row in found], COLUMNS, as_json)
 
 
 def _benchmark_pages(runs: int, as_json: bool) -> None:
@@ -159,11 +155,18 @@ def _benchmark_growth(threads: int | None, passes: int, as_json: bool) -> None:
         except BenchmarkError as error:
             raise RunFailed(f"nothing was timed: {error}") from error
     plain = [asdict(point) for point in points]
+    _print_measured(conditions, plain, {name: name for name in plain[0]}, as_json)
+
+
+def _print_measured(
+    conditions: Mapping[str, str | int], plain: list[dict[str, Any]], columns: Mapping[str, str], as_json: bool
+) -> None:
+    """Print measurements with what they depend on: as JSON, or as a table of these columns under their headings."""
     if as_json:
         print_json({"conditions": conditions, "rows": plain})
-    else:
-        print_line(", ".join(f"{name}: {value}" for name, value in conditions.items()))
-        print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
+        return
+    print_line(", ".join(f"{name}: {value}" for name, value in conditions.items()))
+    print_table(tuple(columns.values()), [[_format_cell(row[name]) for name in columns] for row in plain])
 
 
 def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:

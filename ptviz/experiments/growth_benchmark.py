@@ -13,10 +13,9 @@ import torch
 
 from ptviz.analysis.growth import GROWTH_FACTORS, GROWTH_SIZES, GrowthPoint, GrowthSize
 from ptviz.experiments import benchmark_sides as sides
-from ptviz.experiments.step_benchmark import BenchmarkError, measure_peak_mb, time_run
+from ptviz.experiments.step_benchmark import check_same_step, measure_peak_mb, time_run
 
 SMALLEST: dict[GrowthSize, int] = {"examples": 4, "tokens": 16, "prompt tokens": 10, "layers": 4}
-_TOLERANCE = 1e-4
 
 
 def run_growth_benchmark(
@@ -27,7 +26,7 @@ def run_growth_benchmark(
     """Measure a step on labels at 1, 2, 4 and 8 times each size; about five minutes on two cores.
 
     Raises:
-        BenchmarkError: if the two sides do not compute the same loss.
+        BenchmarkError: if the two sides do not compute the same loss and gradient.
     """
     wanted = [(size, factor) for size in sizes for factor in GROWTH_FACTORS]
     points = []
@@ -48,9 +47,7 @@ def _measure_point(size: GrowthSize, factor: int, passes: int) -> GrowthPoint:
     peft = sides.make_peft_step("decoder", sides.make_peft("decoder", other, start))
     ids = torch.randint(1000, 20000, (now["examples"], now["tokens"]), generator=draw).tolist()
     rows = [sides.TokenisedExample(row, row[0], []) for row in ids]
-    (loss, _), (theirs, _) = ours(rows), peft(rows)
-    if abs(loss - theirs) > _TOLERANCE * max(1.0, abs(theirs)):
-        raise BenchmarkError(f"{size} x {factor}: loss {loss} of ptviz and {theirs} of PEFT differ")
+    check_same_step(f"{size} x {factor}", ours, peft, rows)
     peaks = [measure_peak_mb(lambda run=run: run(rows)) for run in (ours, peft)]  # type: ignore[misc]
     times = [(time_run(ours, rows), time_run(peft, rows)) for _ in range(passes)]
     mine, other_times = zip(*times, strict=True)

@@ -45,15 +45,16 @@ def write_benchmark_samples(folder: Path, runs: Sequence[Run]) -> None:
         raise to_store_error(error, folder) from error
 
 
-def _optimiser_settings(run: Run) -> dict[str, float]:
+def _optimiser_settings(run: Run, peak: float) -> dict[str, float]:
     """Return the peak learning rate; nothing for a search without gradients, which records its step size instead."""
-    peak, asked = float(run.history().learning_rates.max(initial=0.0)), run.environment().get("lr")
+    asked = run.environment().get("lr")
     return {"lr": peak} if asked is not None and peak <= float(asked) * (1 + 1e-6) else {}
 
 
 def _describe_run(run: Run, result: RunResult) -> dict[str, Any]:
     config, training, history = run.config, run.config.training, run.history()
     losses, starts = history.losses, (0, *result.evaluated)
+    peak = float(history.learning_rates.max(initial=0.0))
     metrics: list[dict[str, Any]] = [
         {
             "step": step, "valid accuracy": round(accuracy, 4),
@@ -68,7 +69,7 @@ def _describe_run(run: Run, result: RunResult) -> dict[str, Any]:
             "experiment_name": f"{config.method}/{config.backbone}-{config.task}",
             "train_config": {
                 "model_id": config.backbone, "max_steps": training.steps, "batch_size": training.batch,
-                "seed": training.seed, "optimizer_kwargs": _optimiser_settings(run),
+                "seed": training.seed, "optimizer_kwargs": _optimiser_settings(run, peak),
             },
             "peft_config": {
                 "peft_type": _PEFT_TYPES.get(config.method, config.method.upper().replace("-", "_")),

@@ -170,13 +170,26 @@ def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[flo
         if sides.make_ptviz_generator(ours, start)(equal) != sides.make_peft_generator(setting.family, peft)(equal):
             raise BenchmarkError(f"{setting}: the tokens written differ from PEFT's")
         return 0.0, 0.0
-    (loss, gradient), (other, theirs) = (
-        sides.make_ptviz_step(setting.family, ours, start, setting.work)(rows),
-        sides.make_peft_step(setting.family, peft, setting.work)(rows),
+    return check_same_step(
+        str(setting),
+        sides.make_ptviz_step(setting.family, ours, start, setting.work),
+        sides.make_peft_step(setting.family, peft, setting.work),
+        rows,
     )
+
+
+def check_same_step(
+    what: str, ours: sides.TrainingStep, peft: sides.TrainingStep, rows: Sequence[TokenisedExample]
+) -> tuple[float, float]:
+    """Return the differences of loss and gradient (relative) of one step of both sides.
+
+    Raises:
+        BenchmarkError: if they are above 1e-5.
+    """
+    (loss, gradient), (other, theirs) = ours(rows), peft(rows)
     difference = abs(loss - other), float((gradient - theirs).norm() / theirs.norm())
     if not (difference[0] < 1e-5 * max(1, abs(other)) and difference[1] < 1e-5):
-        raise BenchmarkError(f"{setting}: loss and gradient differ from PEFT's by {difference}")
+        raise BenchmarkError(f"{what}: loss and gradient differ from PEFT's by {difference}")
     return difference
 
 

@@ -48,7 +48,7 @@ def test_one_size_after_another_is_doubled(tiny: list[int]) -> None:
 
 def test_sides_that_differ_are_not_timed(tiny: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sides, "make_peft_step", lambda *_: lambda rows: (99.0, torch.zeros(1)))
-    with pytest.raises(BenchmarkError, match=r"examples x 1: loss .* and 99\.0 of PEFT differ"):
+    with pytest.raises(BenchmarkError, match="examples x 1: loss and gradient differ from PEFT's by"):
         growth_benchmark.run_growth_benchmark(1)
 
 

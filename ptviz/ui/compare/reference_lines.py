@@ -37,15 +37,14 @@ def seed_configs(configs: Sequence[RunConfig]) -> list[RunConfig]:
 def reference_scores(configs: Sequence[RunConfig]) -> dict[str, float]:
     """Return the mean validation score of each reference that is trained on every seed, by its title."""
     try:
-        results, wanted = _known_results(configs), seed_configs(configs)
+        results, wanted = _known_results(ReferenceRecord(), configs), seed_configs(configs)
     except StoreError:  # A damaged record takes the lines and not the chart; ``render_references`` names it.
         return {}
     scores = {kind: [one.validation for one in results if one.kind == kind] for kind in KINDS}
     return {TITLES[kind]: fmean(own) for kind, own in scores.items() if len(own) == len(wanted)}
 
 
-def _known_results(configs: Sequence[RunConfig]) -> list[ReferenceResult]:
-    record = ReferenceRecord()
+def _known_results(record: ReferenceRecord, configs: Sequence[RunConfig]) -> list[ReferenceResult]:
     return [
         found for kind in KINDS for config in seed_configs(configs) if (found := record.find(kind, config)) is not None
     ]
@@ -53,7 +52,7 @@ def _known_results(configs: Sequence[RunConfig]) -> list[ReferenceResult]:
 
 def render_references(configs: Sequence[RunConfig]) -> None:
     """Show the results of the references of a comparison, the button that trains the missing ones, and the command."""
-    known = _known_results(configs)
+    known = _known_results(ReferenceRecord(), configs)
     with st.expander("References: LoRA and full fine-tuning", icon=":material/align_horizontal_left:", expanded=True):
         running = _is_running()
         st.fragment(_render, run_every=REFRESH_SECONDS if running else None)(tuple(configs), running, len(known))
@@ -61,14 +60,15 @@ def render_references(configs: Sequence[RunConfig]) -> None:
 
 def _render(configs: tuple[RunConfig, ...], running: bool, count: int) -> None:
     with show_errors():
-        known = _known_results(configs)
+        record = ReferenceRecord()
+        known = _known_results(record, configs)
         if _is_running() != running or len(known) != count:  # The chart has a line for each.
             st.rerun()
         if running:
             get_client().ensure_worker()
         if known:
             _render_table(known)
-        _render_controls(configs, known)
+        _render_controls(record, configs, known)
         st.caption(_CAPTION)
 
 
@@ -101,7 +101,7 @@ def reference_rows(known: Sequence[ReferenceResult], metric: Metric) -> list[dic
     ]
 
 
-def _render_controls(configs: Sequence[RunConfig], known: Sequence[ReferenceResult]) -> None:
+def _render_controls(record: ReferenceRecord, configs: Sequence[RunConfig], known: Sequence[ReferenceResult]) -> None:
     """Show the progress, and the buttons and the command that train what is missing or stop that."""
     store, seeds = get_store(), seed_configs(configs)
     job = current_reference_job(store)
@@ -130,13 +130,15 @@ def _render_controls(configs: Sequence[RunConfig], known: Sequence[ReferenceResu
                 help="in the background, while no run trains; after a stop, what is missing is trained",
             ):
                 run_and_rerun(lambda kind=kind: _enqueue(kind, seeds))  # type: ignore[misc]
-        st.caption(f"{progress} {_time_left(missing, seeds, known)}".rstrip())
+        st.caption(f"{progress} {_time_left(record, missing, seeds, known)}".rstrip())
         with st.popover("In a terminal"):
             st.code(f"{comparison_command(configs)} --references lora,full", language="shell", wrap_lines=True)
 
 
-def _time_left(missing: Sequence[Kind], seeds: Sequence[RunConfig], known: Sequence[ReferenceResult]) -> str:
-    record, parts = ReferenceRecord(), []
+def _time_left(
+    record: ReferenceRecord, missing: Sequence[Kind], seeds: Sequence[RunConfig], known: Sequence[ReferenceResult]
+) -> str:
+    parts = []
     for kind in missing:
         each = record.estimate_seconds(kind, seeds[0])
         left = len(seeds) - sum(one.kind == kind for one in known)
