@@ -8,8 +8,8 @@ from ptviz.ui.components.forward_pass import render_forward_pass
 from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.home import INTRODUCTION, find_recorded_run, play_button, render_writing_run
-from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
-from ptviz.ui.train.queue import render_turns
+from ptviz.ui.navigation import NEW_RUN_PAGE, RUNS_PAGE, start_button
+from ptviz.ui.train.classroom_queue import render_turns
 from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
 st.title("See a prompt learn")
@@ -19,7 +19,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     start_button()
     if recorded is not None:
         play_button(recorded)
-    st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+    st.page_link(NEW_RUN_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
 if recorded is not None:
     with show_errors():
         render_forward_pass(recorded, title="What the prompt does to one question")

@@ -1,15 +1,17 @@
 """Page config, sidebar and navigation of the app. No logic."""
 
+from pathlib import Path
+
 import streamlit as st
 
-from ptviz.ui.address import render_address_problems
+from ptviz.ui.address_problems import render_address_problems
 from ptviz.ui.classroom import render_sidebar_note
 from ptviz.ui.components.connection import watch_connection
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
 from ptviz.ui.components.streamlit_roles import repair_roles
-from ptviz.ui.libraries import load_libraries_in_background, wait_for_libraries
+from ptviz.ui.heavy_libraries import load_libraries_in_background, wait_for_libraries
 from ptviz.ui.recorded import recorded_switch
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
@@ -25,7 +27,7 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
         ("learn/teaching.py", "For teachers", "co_present", "What the lessons need, and their answers."),
     ],
     "Train": [
-        ("train/compose.py", "New run", "tune", "Configure a run and start it."),
+        ("train/new_run.py", "New run", "tune", "Configure a run and start it."),
         ("train/watch.py", "Watch", "monitoring", "One run, live."),
         ("train/runs.py", "All runs", "list", "Find, compare, rename, delete runs."),
     ],
@@ -36,10 +38,15 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
         ("look/attention.py", "Attention", "visibility", "Attention of the text and the answer to each prompt token."),
     ],
     "Compare": [
-        ("compare/methods.py", "Compare methods", "leaderboard", "Several methods on one task, over several seeds."),
+        (
+            "compare/compare_methods.py",
+            "Compare methods",
+            "leaderboard",
+            "Several methods on one task, over several seeds.",
+        ),
         ("compare/sweep.py", "Sweep", "grid_on", "Many settings: which matter, and which are best."),
         ("compare/transfer.py", "Transfer", "swap_horiz", "Which prompt works on which other task."),
-        ("compare/benchmark.py", "PEFT benchmark", "query_stats", "Results of PEFT's comparison of methods."),
+        ("compare/peft_benchmark.py", "PEFT benchmark", "query_stats", "Results of PEFT's comparison of methods."),
     ],
     "Open": [("open/checkpoint.py", "Checkpoint", "folder_open", "Inspect and compare prompts trained elsewhere.")],
 }
@@ -53,8 +60,7 @@ SECTIONS = {
             icon=f":material/{icon}:",
             help=help,
             default=path == "home.py",
-            # Its file's name would give an address too close to that of the page Method.
-            url_path="compare-methods" if path == "compare/methods.py" else None,
+            url_path=Path(path).stem.replace("_", "-"),
         )
         for path, title, icon, help in pages
     ]

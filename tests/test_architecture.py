@@ -104,7 +104,7 @@ def test_what_is_imported_is_required() -> None:
         f"ptviz/experiments/{name}.py" for name in ("benchmark_sides", "lora_and_full_tuning", "sample_checkpoints")
     )
     optional = {"peft": peft, "ray": ("ptviz/executors/ray",)}
-    optional |= dict.fromkeys(("tensorboard", "trackio"), ("ptviz/runs/trackers.py",))
+    optional |= dict.fromkeys(("tensorboard", "trackio"), ("ptviz/runs/tracker_export.py",))
     owners = packages_distributions()
     for path in [*SOURCES, *APP]:
         place = path.relative_to(ROOT).as_posix()

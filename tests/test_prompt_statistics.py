@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.geometry import compute_geometry
+from ptviz.analysis.prompt_tokens import compute_geometry
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.checkpoints.bundle import NamedAxesArray, PromptBundle
 from ptviz.checkpoints.diagnostics import PromptDiagnostics, diagnose

@@ -6,10 +6,10 @@ from ptviz.runs.run_filters import filter_summaries
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.navigation import COMPOSE_PAGE, start_button
+from ptviz.ui.navigation import NEW_RUN_PAGE, start_button
 from ptviz.ui.recorded import list_runs
-from ptviz.ui.train import cluster, run_table
-from ptviz.ui.train.queue import render_turns
+from ptviz.ui.train import cluster_nodes, run_table
+from ptviz.ui.train.classroom_queue import render_turns
 
 st.title("All runs")
 with show_errors():
@@ -18,7 +18,7 @@ with show_errors():
         st.markdown("No run yet. Start a first one with the default settings, or choose your own.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
-            st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+            st.page_link(NEW_RUN_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
     else:
         render_turns(summaries)
         words = run_table.render_filter(summaries)
@@ -51,6 +51,6 @@ with show_errors():
             if picked:
                 st.header("Compare" if len(picked) > 1 else "Curves")
                 run_table.render_comparison_section(picked)
-    cluster.render_cluster()
+    cluster_nodes.render_cluster()
     run_table.render_unreadable_runs(summaries)
     run_table.rerun_on_change(summaries)

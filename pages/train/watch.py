@@ -4,7 +4,7 @@ import streamlit as st
 
 from ptviz.ui import replay
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
+from ptviz.ui.navigation import NEW_RUN_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train import predictions, run_page
 
 run = None
@@ -33,5 +33,5 @@ else:
         st.markdown("No run yet. Start a first one with the default settings, or choose your own.")
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
-        st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+        st.page_link(NEW_RUN_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
         st.page_link(RUNS_PAGE, label="All runs", icon=":material/list:")

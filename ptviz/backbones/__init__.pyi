@@ -1,8 +1,8 @@
 from .base import Backbone, Readout
 from .errors import BackboneError
 from .listing import DEFAULT_BACKBONE, BackboneInfo, ExternalBackbone, list_backbones
+from .loading import load_backbone, load_tokeniser, read_readout_mode, select_device, wrap_model
 from .packaged import fetch_backbone
-from .registry import load_backbone, load_tokeniser, read_readout_mode, select_device, wrap_model
 
 __all__ = [
     "DEFAULT_BACKBONE",

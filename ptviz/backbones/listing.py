@@ -88,6 +88,12 @@ def named_backbone(name: str) -> BackboneInfo | None:
     return next((info for info in (*_PACKAGED_INFOS, *_TINY_INFOS, *external) if info.name == name), None)
 
 
+def named_backbone_shape(name: str) -> BackboneShape | None:
+    """Return the sizes of a backbone that has a name, without loading it; None for any other name."""
+    info = named_backbone(name)
+    return None if info is None else BackboneShape(info.width, info.sites, info.heads, info.head_width)
+
+
 @dataclass(frozen=True)
 class ExternalBackbone:
     """A backbone of another package: its list entry, and a function that loads it with frozen float32 weights.

@@ -18,16 +18,16 @@ from ptviz.checkpoints.containers.arrays import NPY_MAGIC, is_safetensors, read_
 from ptviz.checkpoints.containers.weights import check_content, read_weights
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats import (
-    archives,
     bare_tensors,
     dept,
+    files_without_torch,
     openprompt,
     peft,
     prefix_encoder,
     prompt_encoder,
     ptviz,
 )
-from ptviz.checkpoints.formats.state_dict import StoredTensors
+from ptviz.checkpoints.formats.named_tensors import StoredTensors
 from ptviz.checkpoints.limits import DiskFolder, Folder, ZipFolder, parse_json_object, read_file
 from ptviz.safe_text import safe_list, safe_text
 
@@ -105,9 +105,9 @@ def _open_zip(data: bytes, name: str) -> PromptBundle:
     archive = ZipFolder(data, name)
     names = archive.names()
     if "tensor.npy" in names:
-        return archives.read_koboldai(archive)
+        return files_without_torch.read_koboldai(archive)
     if names and all(entry.endswith(".npy") for entry in names):
-        return open_state(archives.read_npz(archive))
+        return open_state(files_without_torch.read_npz(archive))
     if any(entry == "data.pkl" or entry.endswith("/data.pkl") for entry in names):
         return _open_torch(data, name, "torch zip")
     if peft.list_adapters(archive):
@@ -137,7 +137,7 @@ def _open_pickle(data: bytes, name: str) -> PromptBundle:
 
 def _open_json(data: bytes, name: str) -> PromptBundle:
     if b'"tensor"' in data and b'"metadata"' in data:
-        return archives.read_mkultra(data, name)
+        return files_without_torch.read_mkultra(data, name)
     parse_json_object(data, safe_text(name))
     raise CheckpointError(
         f"{safe_text(name)}: expected JSON with a prompt in it; for a PEFT adapter, give its whole folder"

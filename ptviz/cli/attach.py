@@ -15,8 +15,8 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.planned_runs import print_message, wait_for_runs
 from ptviz.cli.progress import GracefulStop
+from ptviz.cli.wait_for_runs import print_message, wait_for_runs
 
 
 def attach(

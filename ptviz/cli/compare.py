@@ -32,8 +32,8 @@ from ptviz.cli.output import (
     quiet_libraries,
     write_csv,
 )
-from ptviz.cli.planned_runs import describe_plan, exit_if_incomplete, print_message, wait_for_runs
 from ptviz.cli.progress import GracefulStop
+from ptviz.cli.wait_for_runs import describe_plan, exit_if_incomplete, print_message, wait_for_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,7 @@ def _make_configs(
 ) -> tuple[RunConfig, ...]:
     """Return the config of every run, once the backbone, methods, hyperparameters and task are checked."""
     from ptviz import backbones
-    from ptviz.engine.check_labels import check_table_labels
+    from ptviz.engine.check_table import check_table_labels
     from ptviz.engine.model_cache import load_run_task
     from ptviz.experiments.comparison import make_configs, parse_methods
     from ptviz.runs import RunConfig

@@ -81,11 +81,11 @@ def _write_export(run: Run, to: str, path: Path | None, text: str | None, projec
         return _export_bundle(run, _output_file(path, f"{id}.zip"))
     if to in ("tensorboard", "trackio"):
         return _export_to_tracker(run, to, path or Path(f"{id}-tensorboard"), project)
-    from ptviz.engine.load_method import load_method, load_run_backbone
+    from ptviz.engine.load_method import load_run_backbone, load_run_method
     from ptviz.engine.prompt_export import export_arrays, export_peft, export_projector, export_prompt_embeds
 
     backbone = load_run_backbone(run)
-    method = load_method(run, backbone)
+    method = load_run_method(run, backbone)
     if to == "peft":
         return export_peft(run, backbone, method, path or Path(f"{id}-peft"))
     if to == "prompt-embeds":
@@ -97,7 +97,7 @@ def _write_export(run: Run, to: str, path: Path | None, text: str | None, projec
 
 def _export_to_tracker(run: Run, to: str, folder: Path, project: str | None) -> dict[str, Any]:
     """Write the curves, settings and scores of a run for an experiment tracker."""
-    from ptviz.runs.trackers import EVENT_FILE, TRACKIO_PROJECT, check_extra, write_tensorboard, write_trackio
+    from ptviz.runs.tracker_export import EVENT_FILE, TRACKIO_PROJECT, check_extra, write_tensorboard, write_trackio
 
     if to == "trackio":
         name = project or TRACKIO_PROJECT

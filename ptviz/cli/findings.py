@@ -20,8 +20,8 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.planned_runs import wait_for_runs
 from ptviz.cli.progress import GracefulStop, RunProgress
+from ptviz.cli.wait_for_runs import wait_for_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +173,7 @@ def _arm_values(result: StudyResult, record: StudyRecord) -> list[dict[str, Any]
 
 
 def _table_rows(result: StudyResult) -> list[tuple[str, ...]]:
-    from ptviz.experiments.replication.report import comparison_row
+    from ptviz.experiments.replication.comparison_text import comparison_row
 
     rows: list[tuple[str, ...]] = []
     for index, difference in enumerate(result.differences):
@@ -184,7 +184,7 @@ def _table_rows(result: StudyResult) -> list[tuple[str, ...]]:
 
 
 def _format_markdown(results: list[StudyResult]) -> str:
-    from ptviz.experiments.replication.report import comparison_row
+    from ptviz.experiments.replication.comparison_text import comparison_row
 
     lines = [
         "| finding | here | compared, in points of accuracy or counts | first minus second | 95 % interval | seeds |",

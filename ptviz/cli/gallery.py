@@ -9,8 +9,8 @@ import typer
 
 from ptviz import paths
 from ptviz.cli.output import RunFailed, as_usage_error, print_line, progress_console, quiet_libraries
-from ptviz.cli.planned_runs import wait_for_runs
 from ptviz.cli.progress import GracefulStop
+from ptviz.cli.wait_for_runs import wait_for_runs
 
 if TYPE_CHECKING:
     from ptviz.experiments.planned_runs import PlannedRun

@@ -205,7 +205,7 @@ def _with_options(
 
 def _table_fields(values: dict[str, Any]) -> dict[str, Any]:
     from ptviz.tasks import TableOptions
-    from ptviz.tasks.custom.options import parse_words
+    from ptviz.tasks.custom.table_options import parse_words
 
     columns = {name: values.pop(name) for name in ("text", "label")}
     words = values.pop("words")

@@ -23,8 +23,8 @@ from ptviz.cli.output import (
     quiet_libraries,
     write_csv,
 )
-from ptviz.cli.planned_runs import describe_plan, exit_if_incomplete, print_message, wait_for_runs
 from ptviz.cli.progress import GracefulStop
+from ptviz.cli.wait_for_runs import describe_plan, exit_if_incomplete, print_message, wait_for_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

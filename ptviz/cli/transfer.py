@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ptviz.executors.base import Executor
     from ptviz.executors.ray_transfer import ClusterTransfer
-    from ptviz.experiments.transfer import TargetTask, TransferScore
+    from ptviz.experiments.transfer_results import TargetTask, TransferScore
     from ptviz.runs import RunSummary, Store
     from ptviz.tasks.metrics import Metric
 
@@ -60,7 +60,7 @@ def transfer(
     if gain:
         _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, make_executor, as_json)
         return
-    from ptviz.experiments.transfer import count_missing, measure_missing, measured_scores
+    from ptviz.experiments.zero_shot_transfer import count_missing, measure_missing, measured_scores
     from ptviz.runs import Store
 
     store = Store()
@@ -181,7 +181,7 @@ def _print_gains(
 
 
 def _select_prompts(store: Store, runs: str | None, backbone: str | None) -> list[RunSummary]:
-    from ptviz.experiments.transfer import source_prompts
+    from ptviz.experiments.transfer_prompts import source_prompts
 
     found = source_prompts(store, backbone)
     if runs is not None:
@@ -207,7 +207,7 @@ def _parse_tasks(tasks: str | None) -> tuple[str, ...] | None:
 
 def _find_targets(selected: Sequence[RunSummary], names: tuple[str, ...] | None) -> tuple[TargetTask, ...]:
     """Return the target tasks; named ones are loaded first, so that an unknown one is reported before measuring."""
-    from ptviz.experiments.transfer import target_tasks
+    from ptviz.experiments.transfer_prompts import target_tasks
     from ptviz.tasks import load_task
 
     found = target_tasks(selected, names or ())
@@ -253,8 +253,7 @@ def _scores_json(found: Any, rows: int, missing: int, failed: Sequence[TransferS
 def _print_scores(
     selected: Sequence[RunSummary], targets: Sequence[TargetTask], found: dict[Any, TransferScore], rows: int
 ) -> None:
-    from ptviz.experiments.transfer import no_prompt_key
-    from ptviz.experiments.transfer_results import metrics_of_tasks
+    from ptviz.experiments.transfer_results import metrics_of_tasks, no_prompt_key
     from ptviz.tasks.metrics import ACCURACY
 
     metrics = metrics_of_tasks(found.values(), targets)

@@ -18,7 +18,7 @@ from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText, Template
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.generation import settings_of_task
+from ptviz.training.task_outputs import settings_of_task
 
 
 def describe_layout(run: Run, backbone: Backbone, slots: int) -> tuple[dict[str, Any] | None, str]:

@@ -22,7 +22,7 @@ def load_run_backbone(run: Run, device: str | None = None) -> Backbone:
     return load_backbone(config.backbone, device or config.device, config.training.dtype)
 
 
-def load_method(run: Run, backbone: Backbone) -> PromptMethod:
+def load_run_method(run: Run, backbone: Backbone) -> PromptMethod:
     """Load the run's method with its best prompt by validation, in evaluation mode.
 
     Raises:

@@ -18,7 +18,7 @@ from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText
 from ptviz.training.batches import MAX_POSITIONS, EncodedExamples, Scoring, group_by_length
 from ptviz.training.evaluation import refuse_empty_texts
-from ptviz.training.generation import GENERATION_POSITIONS, longest_target, settings_of_task
+from ptviz.training.task_outputs import GENERATION_POSITIONS, longest_target, settings_of_task
 
 _PER_ROW = {"embeddings": 0, "key_values": 2, "delta": 0}
 """The parts of a prompt that may differ from row to row, with their batch axis."""

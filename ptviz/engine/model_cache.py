@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cachetools import LRUCache
-from torch import Tensor
 
-from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod
-from ptviz.methods.registry import build_method as build_method
 from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
-from ptviz.tasks import Task
-from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
+from ptviz.training.config import TrainConfig
 from ptviz.training.several_targets import mean_event
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.backbones import Backbone
+    from ptviz.methods.base import PromptMethod
+    from ptviz.tasks import Task
+    from ptviz.training import Baselines, Event, ResumePoint
 
 T = TypeVar("T")
 
@@ -78,6 +81,8 @@ def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> Promp
     Raises:
         ValueError: for a bad hyperparameter, or an infix of a method that has no soft tokens in the input.
     """
+    from ptviz.methods import build_method
+
     sources = config.source_tasks(task.family)
     length, words = config.training.length, tuple(task.label_words)
     spec = backbone.make_spec(length, words, sources, len(config.targets))

@@ -1,7 +1,7 @@
 """Export a trained prompt for other libraries: NumPy, safetensors, PEFT, vLLM and the Embedding Projector.
 
-Each function takes a method as ``ptviz.engine.load_method.load_method`` returns it, writes a file or a folder whole or
-not at all, and returns what it wrote as plain data.
+Each function takes a method as ``ptviz.engine.load_method.load_run_method`` returns it, writes a file or a folder
+whole or not at all, and returns what it wrote as plain data.
 """
 
 from __future__ import annotations

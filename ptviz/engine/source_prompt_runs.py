@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
@@ -20,6 +18,11 @@ from ptviz.training.source_prompt_config import (
     make_source_prompt,
     source_hyperparameters,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.methods.source_prompt import SourcePrompt
 
 TrainSourceRun = Callable[[Run], None]
 """Trains a source prompt's run, and leaves it unfinished if a stop was requested."""

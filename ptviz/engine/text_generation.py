@@ -26,7 +26,7 @@ from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template, end_token
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import refuse_empty_texts
-from ptviz.training.generation import generate_outputs, longest_target
+from ptviz.training.task_outputs import generate_outputs, longest_target
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import PromptBundle

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ptviz.engine.check_labels import check_table_labels
+from ptviz.engine.check_table import check_table_labels
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.peak_memory import PeakMemory
 from ptviz.engine.predictions import record_predictions

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptviz.engine.check_labels import check_table_labels
+from ptviz.engine.check_table import check_table_labels
 from ptviz.executors.local import LocalExecutor
 from ptviz.executors.ray_address import START_COMMAND, find_port, keep_on_loopback
 from ptviz.executors.ray_collector import Collector

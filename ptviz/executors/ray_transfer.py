@@ -30,9 +30,9 @@ from ptviz.executors.ray_node import (
     with_paths_of_node,
 )
 from ptviz.executors.run_mirror import unpack_on_node
-from ptviz.experiments.transfer import ScoreJob, TargetTask, TransferScore, measure_jobs, no_prompt_key
 from ptviz.experiments.transfer_gain import TransferRunJob, train_jobs
-from ptviz.experiments.transfer_results import TransferRun
+from ptviz.experiments.transfer_results import TargetTask, TransferRun, TransferScore, no_prompt_key
+from ptviz.experiments.zero_shot_transfer import ScoreJob, measure_jobs
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import read_config
 from ptviz.runs.run_file_io import to_store_error

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ptviz.engine.check_labels import check_table_labels
+from ptviz.engine.check_table import check_table_labels
 from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
 from ptviz.runs.prepare_resume import locked_idle_run, plan_extension
 from ptviz.runs.run import Run, check_writable

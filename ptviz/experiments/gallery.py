@@ -14,10 +14,11 @@ import torch
 
 from ptviz.experiments.comparison import make_configs, parse_methods
 from ptviz.experiments.planned_runs import PlannedRun, find_runs
-from ptviz.experiments.sample_benchmark import write_benchmark_samples
 from ptviz.experiments.sample_checkpoints import write_samples
-from ptviz.experiments.transfer import finished_runs, measure_missing, target_tasks
+from ptviz.experiments.sample_peft_results import write_benchmark_samples
+from ptviz.experiments.transfer_prompts import finished_runs, target_tasks
 from ptviz.experiments.transfer_results import TransferScore, pack_record
+from ptviz.experiments.zero_shot_transfer import measure_missing
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig
 from ptviz.runs.pack_for_gallery import pack_gallery_run, recorded_id

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments.transfer import load_prompt_vectors
+from ptviz.experiments.transfer_prompts import load_prompt_vectors
 from ptviz.experiments.transfer_results import (
     DEFAULT_ROWS,
     Fingerprints,

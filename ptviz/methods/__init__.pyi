@@ -1,6 +1,6 @@
 from .card import MethodCard, ReportedResult
 from .listing import MethodInfo, check_target_count, list_methods, method_uses_source_tasks
-from .registry import (
+from .survey_methods import (
     ATTEMPT,
     CTPT,
     DPT,

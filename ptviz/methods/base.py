@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.card import MethodCard
-from ptviz.methods.classes import REGISTRY
 from ptviz.methods.diagram import MethodDiagram, derive_diagram
 from ptviz.methods.hyperparameters import check_hyperparameters, hyperparameters_of
+from ptviz.methods.registry import REGISTRY
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 

@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint
 
 from ptviz.methods.base import PromptMethod, build_method
 from ptviz.methods.card import MethodCard
-from ptviz.methods.classes import REGISTRY
 from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
+from ptviz.methods.registry import REGISTRY
 from ptviz.prompt import Spec
 
 # Any sizes do; distinct ones show a mix-up of axes.

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ptviz.methods.card import MethodCard
-from ptviz.methods.classes import REGISTRY
 from ptviz.methods.hyperparameters import (
     HyperparameterInfo,
     HyperparameterValue,
     check_hyperparameters,
     hyperparameters_of,
 )
+from ptviz.methods.registry import REGISTRY
 
 if TYPE_CHECKING:
     from ptviz.methods.base import PromptMethod
@@ -120,9 +120,9 @@ def _has_other_packages() -> bool:
 
 
 def _load_classes() -> dict[str, type[PromptMethod]]:
-    from ptviz.methods import registry
+    from ptviz.methods import survey_methods
 
-    return registry.REGISTRY
+    return survey_methods.REGISTRY
 
 
 @cache

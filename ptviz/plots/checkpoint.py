@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.checkpoints import BackboneReference, PromptDiagnostics, diagnose
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.figures.checkpoint import PromptThumbnail, draw_norms_compared, draw_thumbnail, draw_thumbnail_norms

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ptviz.checkpoints import PromptBundle, open_checkpoint
-from ptviz.experiments.transfer import load_prompt_vectors, saved_prompt_summaries
+from ptviz.experiments.transfer_prompts import load_prompt_vectors, saved_prompt_summaries
 from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run

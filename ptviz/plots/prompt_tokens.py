@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from ptviz.analysis.geometry import (
+from ptviz.analysis.neighbour_history import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
+from ptviz.analysis.prompt_tokens import (
     PromptGeometry,
     VocabularyStats,
     compute_geometry,
     compute_vocabulary_stats,
     pairwise_cosines,
 )
-from ptviz.analysis.neighbour_history import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
-from ptviz.figures import nearest_words as drawn
+from ptviz.figures import prompt_tokens as drawn
 from ptviz.figures.heatmap import describe_heatmap, draw_heatmap
 from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.nearest_tokens import NeighbourMetric, Neighbours

@@ -25,8 +25,7 @@ from ptviz.analysis.similarity import (
     summarise_random_similarity,
 )
 from ptviz.analysis.transfer import TransferCorrelation, cluster, correlate_transfer, mean_error_reduction
-from ptviz.experiments import transfer as zero_shot
-from ptviz.experiments import transfer_gain
+from ptviz.experiments import transfer_gain, transfer_prompts, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key, metrics_of_tasks
 from ptviz.figures import transfer as figures
@@ -165,12 +164,12 @@ def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
     Scores are by the metric of each task; only those that were measured (`ptviz transfer`) are filled.
     """
     found = load_prompt_set(prompts, names).with_backbone()
-    tasks = zero_shot.target_tasks(found.sources)
+    tasks = transfer_prompts.target_tasks(found.sources)
     columns, rows = [NO_PROMPT, *found.names], [short_task_name(task.name) for task in tasks]
     own = [[False, *(one.config.task == task.name for one in found.sources)] for task in tasks]
-    scores = zero_shot.measured_scores(found.store, found.sources, tasks)
+    scores = zero_shot_transfer.measured_scores(found.store, found.sources, tasks)
     accuracies, metrics = (
-        zero_shot.accuracy_matrix(found.sources, tasks, scores),
+        zero_shot_transfer.accuracy_matrix(found.sources, tasks, scores),
         metrics_of_tasks(scores.values(), tasks),
     )
     figure = figures.draw_transfer_grid(accuracies, rows, columns, own, metrics)
@@ -186,7 +185,7 @@ def plot_transfer_gain(
     what was trained (`ptviz transfer --gain`) is filled.
     """
     found = load_prompt_set(prompts, names).with_backbone()
-    tasks = zero_shot.target_tasks(found.sources)
+    tasks = transfer_prompts.target_tasks(found.sources)
     reductions = error_reductions(found, tasks, TransferGainSettings(steps, seeds))
     rows = [short_task_name(task.name) for task in tasks]
     figure = figures.draw_transfer_gains(reductions, rows, found.names)
@@ -207,7 +206,7 @@ def plot_transfer_curves(
     """
     found = load_prompt_set(prompts, names).with_backbone()
     setting = TransferGainSettings(steps, seeds)
-    tasks = zero_shot.target_tasks(found.sources)
+    tasks = transfer_prompts.target_tasks(found.sources)
     trained = transfer_gain.measured_runs(found.store, found.sources, tasks, setting)
     own = [one for one in trained.values() if one.task == task]
     titles, styles = _name_starts(found, own)
@@ -261,10 +260,10 @@ def plot_similarity_vs_transfer(
     setting = TransferGainSettings(steps, seeds)
     correlation = correlations(found, (metric,), against, centred, exclude_outliers, setting)[metric]
     comparable = comparable_sources(found)
-    targets = zero_shot.target_tasks(found.with_backbone().sources)
+    targets = transfer_prompts.target_tasks(found.with_backbone().sources)
     tasks, title, form = [short_task_name(task.name) for task in targets], against, ".0%"
     if against != TRANSFER_GAIN:
-        measured = zero_shot.measured_scores(found.store, comparable.sources, targets)
+        measured = zero_shot_transfer.measured_scores(found.store, comparable.sources, targets)
         metrics = metrics_of_tasks(measured.values(), targets)
         title = figures.shared_noun(metrics) if against == ZERO_SHOT_ACCURACY else against
         form = figures.shared_tick_format(metrics)
@@ -321,8 +320,8 @@ def plot_published_transfer(title: str) -> go.Figure:
 
 def zero_shot_accuracies(found: PromptSet, tasks: tuple[TargetTask, ...]) -> Float[np.ndarray, "t n"]:
     """Return scores without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
-    scores = zero_shot.measured_scores(found.store, found.sources, tasks)
-    return zero_shot.accuracy_matrix(found.sources, tasks, scores)
+    scores = zero_shot_transfer.measured_scores(found.store, found.sources, tasks)
+    return zero_shot_transfer.accuracy_matrix(found.sources, tasks, scores)
 
 
 def error_reductions(
@@ -357,7 +356,7 @@ def correlations(
     if against not in TRANSFER_MEASURES:
         raise ValueError(f"against: expected one of {', '.join(TRANSFER_MEASURES)}; got {against!r}")
     comparable = comparable_sources(found)
-    tasks = zero_shot.target_tasks(found.with_backbone().sources)
+    tasks = transfer_prompts.target_tasks(found.with_backbone().sources)
     if against == TRANSFER_GAIN:
         measured = error_reductions(comparable, tasks, setting)
     else:

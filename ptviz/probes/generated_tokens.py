@@ -24,7 +24,7 @@ from ptviz.probes.logit_lens import TOP_WORDS
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.run_file_io import StoreError
-from ptviz.training.generation import generate_token_ids
+from ptviz.training.task_outputs import generate_token_ids
 
 
 @torch.no_grad()

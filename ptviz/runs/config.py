@@ -18,7 +18,7 @@ from ptviz.paths import expand_user
 from ptviz.safe_text import safe_list, slug
 from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name, table_stem
-from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
+from ptviz.tasks.custom.table_options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json

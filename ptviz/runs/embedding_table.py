@@ -19,7 +19,7 @@ from ptviz import paths
 from ptviz.atomic_files import atomic_directory
 from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.errors import BackboneError
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.runs.run_file_io import to_store_error
 from ptviz.validation import InvalidData, Name, decode_json
 
@@ -136,7 +136,7 @@ def require_backbone_shape(backbone: str) -> BackboneShape | None:
 
 @lru_cache(maxsize=16)
 def _folder_shape(signature: str, backbone: str) -> BackboneShape:
-    from ptviz.backbones.registry import read_backbone_shape  # It needs transformers.
+    from ptviz.backbones.loading import read_backbone_shape  # It needs transformers.
 
     return read_backbone_shape(backbone)
 

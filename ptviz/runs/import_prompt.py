@@ -13,9 +13,9 @@ from ptviz.checkpoints import BackboneReference, PromptBundle
 from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, UNSPLIT_AXES, Array, NamedAxesArray
 from ptviz.checkpoints.detect import MODEL_WEIGHT_FILES
 from ptviz.checkpoints.diagnostics import incompatibilities
+from ptviz.checkpoints.formats.named_tensors import split_key_values
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.formats.ptviz import PROMPT_FILES
-from ptviz.checkpoints.formats.state_dict import split_key_values
 from ptviz.checkpoints.limits import DiskFolder, read_file
 from ptviz.runs import saved_prompts
 from ptviz.runs.embedding_table import find_backbone_shape, load_vocabulary, require_backbone_shape

@@ -11,7 +11,7 @@ from torch import Tensor
 from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.methods.base import PromptMethod
-from ptviz.methods.registry import build_method
+from ptviz.methods.survey_methods import build_method
 from ptviz.prompt import Batch, Spec
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state

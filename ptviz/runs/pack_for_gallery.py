@@ -15,7 +15,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from ptviz.atomic_files import atomic_directory, delete_folder
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.runs import snapshots
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.forward_pass import ForwardPass, read_forward_pass, write_forward_pass

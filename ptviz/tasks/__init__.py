@@ -26,7 +26,7 @@ from ptviz.tasks.builtin.registry import (
 from ptviz.tasks.custom.containers import TABLE_ENDINGS, is_table_name
 from ptviz.tasks.custom.from_file import load_table_task
 from ptviz.tasks.custom.from_hub import load_hub_task
-from ptviz.tasks.custom.options import TableLimits, TableOptions
+from ptviz.tasks.custom.table_options import TableLimits, TableOptions
 from ptviz.tasks.default_sources import default_source_tasks
 from ptviz.tasks.example import Example, SplitName, TaskError
 from ptviz.tasks.external import ExternalTask, external_tasks

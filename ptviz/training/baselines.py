@@ -11,7 +11,7 @@ from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
-from ptviz.training.generation import generate_outputs
+from ptviz.training.task_outputs import generate_outputs
 
 SHOWN_EXAMPLES = 6
 """Validation examples of a text-to-text task whose outputs are recorded at every evaluation."""

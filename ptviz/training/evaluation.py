@@ -21,7 +21,7 @@ from ptviz.tasks.metrics import Metric
 from ptviz.tasks.scoring import score_each_text, score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
-from ptviz.training.generation import generate_outputs
+from ptviz.training.task_outputs import generate_outputs
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod
-from ptviz.methods.registry import build_method
-from ptviz.methods.source_prompt import SourcePrompt
-from ptviz.tasks import Task
 from ptviz.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.backbones import Backbone
+    from ptviz.methods.base import PromptMethod
+    from ptviz.methods.source_prompt import SourcePrompt
+    from ptviz.tasks import Task
 
 SOURCE_METHOD = "prompt-tuning"
 """Method that trains source prompts, as in SPoT, ATTEMPT and MPT."""
@@ -61,11 +63,15 @@ def make_source_prompt(
     task: str, best: Mapping[str, Tensor], path: Mapping[int, Mapping[str, Tensor]], accuracy: float, run: str = ""
 ) -> SourcePrompt:
     """Return a source prompt from states of plain prompt tuning: the best by validation, and those on the way."""
+    from ptviz.methods.source_prompt import SourcePrompt
+
     prompts = {step: state["P"].detach().clone() for step, state in path.items()}
     return SourcePrompt(task, best["P"].detach().clone(), prompts[max(prompts)], accuracy, run, prompts)
 
 
 def build_source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
     """Return the untrained prompt of a source task."""
+    from ptviz.methods import build_method
+
     spec = backbone.make_spec(config.length, tuple(task.label_words))
     return build_method(SOURCE_METHOD, spec, source_hyperparameters(m), config.seed)

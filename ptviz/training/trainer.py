@@ -15,8 +15,8 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.methods import method_uses_source_tasks
 from ptviz.methods.base import PromptMethod, Stage
-from ptviz.methods.registry import build_method
 from ptviz.methods.source_prompt import SourcePrompt
+from ptviz.methods.survey_methods import build_method
 from ptviz.prompt import Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
 from ptviz.training.baselines import SHOWN_EXAMPLES, majority_score, measure_baselines, shown_texts
@@ -24,6 +24,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
+from ptviz.training.distinct_labels import check_label_texts
 from ptviz.training.errors import TrainingError
 from ptviz.training.evaluation import clone_state, evaluate, subsample_task
 from ptviz.training.events import (
@@ -36,7 +37,6 @@ from ptviz.training.events import (
     StageStarted,
     StepCompleted,
 )
-from ptviz.training.label_texts import check_label_texts
 from ptviz.training.merged_prompt import merge_large_prompt
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer

@@ -12,10 +12,10 @@ from ptviz.ui.backend import get_client, has_models, request_preload
 from ptviz.ui.classroom import usual_config
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.table_form import table_query_params
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 
 WATCH_PAGE = "train/watch.py"
-COMPOSE_PAGE = "train/compose.py"
+NEW_RUN_PAGE = "train/new_run.py"
 RUNS_PAGE = "train/runs.py"
 TRANSFER_PAGE = "compare/transfer.py"
 CHECKPOINT_PAGE = "open/checkpoint.py"

@@ -21,9 +21,10 @@ REPEATS = 20
 _RUN_STEPS = 200
 _TABLE_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
 PAGE_PARAMETERS = {
-    "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
-    "compare/methods.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
-    "compare/sweep.py": {}, "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {},
+    "home.py": {}, "train/new_run.py": {}, "train/runs.py": {}, "train/watch.py": {},
+    "compare/compare_methods.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)},
+    "compare/transfer.py": {}, "compare/sweep.py": {}, "compare/peft_benchmark.py": {},
+    "learn/survey.py": {}, "learn/method.py": {},
     "learn/findings.py": {}, "learn/lessons.py": {}, "learn/teaching.py": {}, "learn/glossary.py": {},
     "look/embeddings.py": {}, "look/decompositions.py": {}, "look/routing.py": {}, "look/attention.py": {},
     "open/checkpoint.py": {},

@@ -16,7 +16,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading
 from ptviz.ui.components.seek_bar import seek_bar
-from ptviz.ui.libraries import are_libraries_loaded
+from ptviz.ui.heavy_libraries import are_libraries_loaded
 from ptviz.ui.look import inspect_page
 from ptviz.ui.navigation import REPLAY_KEY, REPLAY_PARAM, WATCH_PAGE
 from ptviz.ui.train import run_page, samples, training_curves, try_prompt

@@ -32,6 +32,9 @@ from ptviz.ui.request_guard import RequestGuard
 _M_ARENA_MAX = -8
 """The number of this setting in glibc's malloc.h."""
 
+_FIRST_PAGE_SECONDS = 3
+"""Time for the page that a browser opens with the server: it is drawn before libraries are loaded beside it."""
+
 PLOTLY_ROUTE = f"/ptviz/plotly-{version('plotly')}.min.js"
 """Path of plotly.js. The version is part of it, so that browsers may cache the file for ever."""
 
@@ -87,9 +90,18 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, start_worker)
         tasks.start_soon(_open_browser)
+        tasks.start_soon(_load_libraries_unasked)
         yield
         tasks.cancel_scope.cancel()
     await anyio.to_thread.run_sync(stop_idle_worker)
+
+
+async def _load_libraries_unasked() -> None:
+    """Load what pages compute with before the first visitor comes, unless that visitor's page has begun to."""
+    from ptviz.ui.heavy_libraries import load_libraries_in_background
+
+    await anyio.sleep(_FIRST_PAGE_SECONDS)
+    load_libraries_in_background()
 
 
 def _limit_memory_pools() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments import lora_and_full_tuning, transfer, transfer_gain
+from ptviz.experiments import lora_and_full_tuning, transfer_gain, transfer_prompts, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import TransferRun, TransferScore
 from ptviz.runs.failure_messages import failure_reason
@@ -73,14 +73,14 @@ class _Lane:
 def _run_job(store: Store, job: Job, model_cache: ModelCache) -> Iterator[TransferScore | TransferRun | None]:
     if isinstance(job, ReferenceJob):
         return _train_references(job)
-    known = {source.id: source for source in transfer.source_prompts(store)}
+    known = {source.id: source for source in transfer_prompts.source_prompts(store)}
     chosen: list[RunSummary] = [known[id] for id in job.sources if id in known]
-    tasks = transfer.target_tasks(chosen)
+    tasks = transfer_prompts.target_tasks(chosen)
     if job.what == "gain":
         return transfer_gain.train_missing_pairs(
             store, chosen, tasks, TransferGainSettings(job.steps, job.seeds, job.rows), model_cache
         )
-    return transfer.measure_missing(store, chosen, tasks, job.rows, model_cache)
+    return zero_shot_transfer.measure_missing(store, chosen, tasks, job.rows, model_cache)
 
 
 def _train_references(job: ReferenceJob) -> Iterator[None]:

@@ -12,10 +12,10 @@ from msgspec.structs import asdict
 
 from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
+from ptviz.engine.measured_speed import measure_speed
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_text_generator, load_text_generator
-from ptviz.engine.time_estimate import measure_speed
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.decompositions import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.edit_effects import PromptEditor
@@ -271,7 +271,7 @@ def queue_projection(context: HandlerContext, run: str, name: str) -> dict[str, 
 
 
 def speed(context: HandlerContext, config: dict[str, Any], run: str = "") -> dict[str, Any]:
-    """Measure the speed of a run on this machine by a few steps; see ``ptviz.engine.time_estimate.measure_speed``.
+    """Measure the speed of a run on this machine by a few steps; see ``ptviz.engine.measured_speed.measure_speed``.
 
     Returns:
         Its seconds: of a "step", and of an "example" that is evaluated, and its "baseline".

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.neighbour_history import neighbour_overlap, neighbour_ranks
+from ptviz.analysis.prompt_tokens import compute_geometry, compute_vocabulary_stats
 from ptviz.nearest_tokens import NEIGHBOUR_METRICS, nearest_tokens
 
 RNG = np.random.default_rng(0)

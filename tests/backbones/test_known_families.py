@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptviz.backbones import Backbone, BackboneError, load_backbone, registry, wrap_model
+from ptviz.backbones import Backbone, BackboneError, load_backbone, loading, wrap_model
 from ptviz.backbones import prompt_attention as attention_module
 from ptviz.backbones.families import FAMILIES, REFUSED_FAMILIES, Family, describe_families
 from ptviz.backbones.generation import GenerationSettings, generate
@@ -217,7 +217,7 @@ def saved(family: Family, folder: Path, **settings: Any) -> str:
 def test_a_local_folder_loads_and_is_compared_with_itself(name: str, tmp_path: Path) -> None:
     backbone = load_backbone(saved(BY_TYPE[name], tmp_path), "cpu")
     assert backbone.family == BY_TYPE[name].kind
-    assert registry.read_backbone_shape(str(tmp_path)) == backbone.shape
+    assert loading.read_backbone_shape(str(tmp_path)) == backbone.shape
 
 
 @pytest.mark.parametrize("name", REFUSED_FAMILIES)
@@ -237,7 +237,7 @@ def test_a_refused_family_would_not_get_past_the_checks(
     kind = "encoder-decoder" if name == "pegasus" else "decoder"
     layers = {"layer_types": ["conv", "full_attention"]} if name == "lfm2" else {}
     folder = saved(Family(name, name, kind, ""), tmp_path, **layers)
-    monkeypatch.setattr(registry, "REFUSED_FAMILIES", {})
+    monkeypatch.setattr(loading, "REFUSED_FAMILIES", {})
     with pytest.raises(BackboneError, match=r"not supported|different outputs"):
         load_backbone(folder, "cpu")
 

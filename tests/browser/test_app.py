@@ -55,7 +55,7 @@ def zoom(page: Page) -> None:
 def test_a_first_run_is_followed_stopped_and_resumed(server, settled, tab: Tab):
     # Longer than the test takes: on a busy machine pages need more of the processor than steps do.
     settings = "steps=900&evaluate_every=2&snapshot_every=5&validation_rows=20&test_rows=20"
-    page = settled(tab(f"{server.address}/compose?{settings}"))
+    page = settled(tab(f"{server.address}/new-run?{settings}"))
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
@@ -101,7 +101,7 @@ def test_a_first_run_is_followed_stopped_and_resumed(server, settled, tab: Tab):
 def test_a_run_outlives_the_server(server, settled, tab: Tab):
     executor = LocalExecutor(Store(server.home / "runs"))
     settings = "steps=60&evaluate_every=2&backbone=minilm-l6&validation_rows=20&test_rows=20"
-    page = settled(tab(f"{server.address}/compose?{settings}"))
+    page = settled(tab(f"{server.address}/new-run?{settings}"))
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
@@ -118,7 +118,7 @@ def test_a_run_outlives_the_server(server, settled, tab: Tab):
     expect(page.get_by_text("60 / 60")).to_be_visible()
 
 
-PAGES = {"": "See a prompt learn", "compose": "New run", "watch": "Watch", "runs": "All runs"}
+PAGES = {"": "See a prompt learn", "new-run": "New run", "watch": "Watch", "runs": "All runs"}
 
 
 @pytest.mark.slow

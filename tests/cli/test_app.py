@@ -42,7 +42,7 @@ def test_from_a_checkout_in_another_folder(tmp_path: Path) -> None:
     server = serve(tmp_path)
     with server:
         assert health(server)["status"] == "ok"
-        assert b"<html" in (server.get("/train/compose") or b"")
+        assert b"<html" in (server.get("/train/new-run") or b"")
         worker = started_worker(server)
         listening = {c.laddr.ip for c in server.process.net_connections() if c.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
@@ -77,7 +77,7 @@ def test_from_an_installed_wheel(installed: Path, tmp_path: Path) -> None:
     with serve(tmp_path, PYTHONPATH=str(installed)) as server:
         assert str(installed / "ptviz" / "_app" / "app.py") in server.process.cmdline()
         assert health(server)["status"] == "ok"
-        assert server.get("/train/compose") is not None
+        assert server.get("/train/new-run") is not None
         started_worker(server)
 
 

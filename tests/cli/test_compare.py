@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ptviz.cli import planned_runs
+from ptviz.cli import wait_for_runs
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
@@ -29,7 +29,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             execute_run(self.store.get(summary.id).path, model_cache)
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", ensure_worker)
-    monkeypatch.setattr(planned_runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(wait_for_runs, "POLL_SECONDS", 0.01)
     return trained
 
 
@@ -80,7 +80,7 @@ def test_ctrl_c_stops_the_queued_runs(shell: Shell, arguments, monkeypatch: pyte
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", interrupted)
-    monkeypatch.setattr(planned_runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(wait_for_runs, "POLL_SECONDS", 0.01)
     answer = shell(*arguments)
     assert answer.code == 130
     assert "4 runs stopped" in answer.err

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ptviz.runs import Run, Store
-from ptviz.runs.trackers import EVENT_FILE
+from ptviz.runs.tracker_export import EVENT_FILE
 from tests.damaged_files import make_run
 
 Shell = Callable[..., Any]

@@ -137,7 +137,7 @@ def test_the_form_lists_it_and_starts_a_run(loaded: str, table: Path, monkeypatc
     monkeypatch.setattr(LocalExecutor, "ensure_worker", lambda executor: None)
     backend.clear_caches()
     at = AppTest.from_file(str(ROOT / "pages" / "index.py"), default_timeout=HANGS_SECONDS).run()
-    at.switch_page("train/compose.py")
+    at.switch_page("train/new_run.py")
     query = {"method": loaded, "backbone": "tiny-encoder", "from": "my own table", "path": str(table), "steps": "2"}
     for name, value in query.items():
         at.query_params[name] = value

@@ -13,7 +13,7 @@ import torch
 
 import ptviz
 from ptviz.backbones.families import families_table
-from ptviz.checkpoints.formats.state_dict import StoredTensors
+from ptviz.checkpoints.formats.named_tensors import StoredTensors
 from ptviz.cli import run, shell
 from ptviz.engine.train_job import method_facts
 from ptviz.methods import REGISTRY, build_method

@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 
 from ptviz.engine import time_estimate
+from ptviz.engine.measured_speed import MeasuredSpeed, load_measured_speed, measure_speed
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.source_prompt_runs import source_run_configs
-from ptviz.engine.time_estimate import (
-    UNKNOWN,
-    MeasuredSpeed,
-    estimate_each,
-    estimate_time,
-    load_measured_speed,
-    measure_speed,
-)
+from ptviz.engine.time_estimate import UNKNOWN, estimate_each, estimate_time
 from ptviz.runs import RunConfig, RunWriter, Store
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.training.events import Finished

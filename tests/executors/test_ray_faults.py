@@ -14,7 +14,7 @@ import pytest
 from ptviz.backbones.tiny import make_tiny_tokeniser
 from ptviz.executors.ray import RayExecutor
 from ptviz.executors.ray_transfer import ClusterTransfer
-from ptviz.experiments import transfer
+from ptviz.experiments import transfer_prompts, zero_shot_transfer
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.runs.placement import ClusterResources
 from tests.app_server import ROOT
@@ -94,9 +94,13 @@ def test_a_node_with_another_ptviz(add_node, train, small, executor, tmp_path):
     other, run = train(GOOD), train(FAULTY)
     assert "has ptviz 0.0.1, the machine of the store has" in failed(run)
     others_are_trained(other, small, tmp_path)
-    runs = transfer.finished_runs(executor.store)
+    runs = transfer_prompts.finished_runs(executor.store)
     measure = ClusterTransfer(RayExecutor(executor.store, resources=FAULTY)).measure
-    scores = list(transfer.measure_missing(executor.store, runs, transfer.target_tasks(runs), 5, measure=measure))
+    scores = list(
+        zero_shot_transfer.measure_missing(
+            executor.store, runs, transfer_prompts.target_tasks(runs), 5, measure=measure
+        )
+    )
     assert scores
     assert all("has ptviz 0.0.1" in one.reason for one in scores)
 

@@ -15,7 +15,7 @@ from ptviz.cli import run as run_command
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.ray import RayExecutor
 from ptviz.executors.ray_transfer import ClusterTransfer
-from ptviz.experiments import transfer, transfer_gain
+from ptviz.experiments import transfer_gain, transfer_prompts, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.runs import RunConfig, Store, saved_prompts
 from tests.loopback_cluster import NODE, start_node
@@ -53,21 +53,23 @@ def plain(found: dict[Any, Any]) -> dict[Any, Any]:
 
 def test_scores_are_those_of_a_local_measurement(executor: RayExecutor, trained: Store, tmp_path: Path):
     local = copied(trained, tmp_path)
-    runs, cluster = transfer.source_prompts(trained), ClusterTransfer(executor)
-    tasks = transfer.target_tasks(runs, ["sms"])
-    assert len(list(transfer.measure_missing(local, runs, tasks, 12))) == 12
-    found = list(transfer.measure_missing(trained, runs, tasks, 12, measure=cluster.measure))
+    runs, cluster = transfer_prompts.source_prompts(trained), ClusterTransfer(executor)
+    tasks = transfer_prompts.target_tasks(runs, ["sms"])
+    assert len(list(zero_shot_transfer.measure_missing(local, runs, tasks, 12))) == 12
+    found = list(zero_shot_transfer.measure_missing(trained, runs, tasks, 12, measure=cluster.measure))
     assert [one.reason for one in found] == [""] * 12
-    assert transfer.measured_scores(trained, runs, tasks, 12) == transfer.measured_scores(local, runs, tasks, 12)
-    assert not list(transfer.measure_missing(trained, runs, tasks, 12, measure=cluster.measure))
+    assert zero_shot_transfer.measured_scores(trained, runs, tasks, 12) == zero_shot_transfer.measured_scores(
+        local, runs, tasks, 12
+    )
+    assert not list(zero_shot_transfer.measure_missing(trained, runs, tasks, 12, measure=cluster.measure))
 
 
 def test_a_node_dies_and_every_gain_is_that_of_a_local_training(
     cluster: Any, executor: RayExecutor, trained: Store, tmp_path: Path
 ):
     local, setting = copied(trained, tmp_path), TransferGainSettings(steps=60, seeds=2, rows=12)
-    runs, remote = transfer.source_prompts(trained), ClusterTransfer(executor)
-    tasks = transfer.target_tasks(runs)
+    runs, remote = transfer_prompts.source_prompts(trained), ClusterTransfer(executor)
+    tasks = transfer_prompts.target_tasks(runs)
     missing = transfer_gain.count_missing_runs(trained, runs, tasks, setting)
     going = transfer_gain.train_missing_pairs(trained, runs, tasks, setting, train=remote.train)
     found = [next(going)]
@@ -81,14 +83,14 @@ def test_a_node_dies_and_every_gain_is_that_of_a_local_training(
 
 
 def test_what_cannot_be_measured_is_said_and_the_rest_is_measured(executor: RayExecutor, trained: Store):
-    runs = transfer.finished_runs(trained)
+    runs = transfer_prompts.finished_runs(trained)
     path = trained.get(runs[0].id).path / "prompt.safetensors"
     kept = path.read_bytes()
     path.write_bytes(b"cut")
     try:
         found = list(
-            transfer.measure_missing(
-                trained, runs, transfer.target_tasks(runs), 7, measure=ClusterTransfer(executor).measure
+            zero_shot_transfer.measure_missing(
+                trained, runs, transfer_prompts.target_tasks(runs), 7, measure=ClusterTransfer(executor).measure
             )
         )
     finally:

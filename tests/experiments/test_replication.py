@@ -21,9 +21,9 @@ from ptviz.experiments.replication import (
     StudyRecord,
     evaluate_study,
 )
-from ptviz.experiments.replication import results as recording
+from ptviz.experiments.replication import record as recording
+from ptviz.experiments.replication.comparison_text import comparison_row
 from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
-from ptviz.experiments.replication.report import comparison_row
 from ptviz.methods import REGISTRY
 from ptviz.runs import Store
 

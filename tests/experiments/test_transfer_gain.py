@@ -14,8 +14,7 @@ import torch
 
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.experiments import transfer as record
-from ptviz.experiments import transfer_gain
+from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_results import SAVED_PREFIX, from_scratch_key, read_transfer_runs
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
@@ -41,13 +40,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(store: Store, made: Path) -> list[record.RunSummary]:
+def runs(store: Store, made: Path) -> list[zero_shot_transfer.RunSummary]:
     shutil.copytree(made, store.root)
-    return record.finished_runs(store)
+    return transfer_prompts.finished_runs(store)
 
 
 def test_a_run_equals_training_from_that_prompt(store, runs):
-    tasks = record.target_tasks(runs)
+    tasks = transfer_prompts.target_tasks(runs)
     assert (
         transfer_gain.count_missing_runs(store, runs, tasks, SETTING)
         == transfer_gain.grid_size(store, runs, tasks, SETTING)
@@ -71,7 +70,9 @@ def test_a_run_equals_training_from_that_prompt(store, runs):
         assert run.accuracies == tuple(event.accuracy for event in evaluations)
         assert run.seconds > 0
     # A source as it is: the first point of its run is its cell of the grid without training.
-    cells = {cell.key: cell.accuracy for cell in record.measure_missing(store, runs, tasks, 12, MODEL_CACHE)}
+    cells = {
+        cell.key: cell.accuracy for cell in zero_shot_transfer.measure_missing(store, runs, tasks, 12, MODEL_CACHE)
+    }
     for run in found:
         if run.start in own:
             assert run.accuracies[0] == pytest.approx(cells[run.start, run.task, 12])
@@ -89,7 +90,9 @@ def test_training_starts_at_the_source_or_from_scratch(store, runs):
     model_cache = ModelCache(replace(MODEL_CACHE.backend, train=spy))
     found = [
         run
-        for run in transfer_gain.train_missing_pairs(store, runs, record.target_tasks(runs), SETTING, model_cache)
+        for run in transfer_gain.train_missing_pairs(
+            store, runs, transfer_prompts.target_tasks(runs), SETTING, model_cache
+        )
         if run
     ]
     fresh = [start for start, run in zip(begun, found, strict=True) if run.start.startswith("scratch")]
@@ -101,14 +104,14 @@ def test_training_starts_at_the_source_or_from_scratch(store, runs):
 
 
 def test_no_run_is_repeated_and_a_stop_loses_at_most_one(store, runs):
-    tasks = record.target_tasks(runs)
+    tasks = transfer_prompts.target_tasks(runs)
     going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE)
     first = next(run for run in going if run)
     next(going)
     with pytest.raises(StoreError, match="another"):
         next(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE))
     going.close()
-    assert not record.is_measuring(store)
+    assert not transfer_results.is_measuring(store)
     rest = [run for run in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE) if run]
     assert len(rest) == 3
     assert first.key not in {run.key for run in rest}
@@ -129,15 +132,15 @@ def test_a_saved_prompt_is_a_source_in_both_grids(store, runs):
     saved_prompts.save_prompt(
         store.prompts_folder, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {}
     )
-    found = record.source_prompts(store, "tiny-encoder")
+    found = transfer_prompts.source_prompts(store, "tiny-encoder")
     assert [source.id for source in found] == [*(run.id for run in runs), SAVED_PREFIX + one.id]
-    tasks = record.target_tasks(found)
+    tasks = transfer_prompts.target_tasks(found)
     assert len(tasks) == 2
     assert np.array_equal(
-        record.load_prompt_vectors(store, found[-1]),
+        transfer_prompts.load_prompt_vectors(store, found[-1]),
         saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["embeddings"].numpy(),
     )
-    cells = list(record.measure_missing(store, found[-1:], tasks, 6, MODEL_CACHE))
+    cells = list(zero_shot_transfer.measure_missing(store, found[-1:], tasks, 6, MODEL_CACHE))
     assert [cell.run for cell in cells] == ["bare:tiny-encoder", SAVED_PREFIX + one.id] * 2
     assert not any(cell.reason for cell in cells)
     more = [run for run in transfer_gain.train_missing_pairs(store, found[-1:], tasks, SETTING, MODEL_CACHE) if run]
@@ -156,11 +159,11 @@ def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
     assert not worker.run_piece()
     background_jobs.submit_job(store, background_jobs.TransferJob("gain", ids, steps=2, rows=6))
     assert worker.run_piece()
-    assert record.is_measuring(store)
+    assert transfer_results.is_measuring(store)
     assert not read_transfer_runs(store)  # one step at a time: requests are answered between them
     background_jobs.cancel_job(store)
     assert not worker.run_piece()
-    assert not record.is_measuring(store)
+    assert not transfer_results.is_measuring(store)
     background_jobs.submit_job(store, background_jobs.TransferJob("gain", ids, steps=2, rows=6))
     assert sum(1 for _ in islice(iter(worker.run_piece, False), 500)) < 500
     assert len(read_transfer_runs(store)) == 4
@@ -168,7 +171,7 @@ def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
     background_jobs.submit_job(store, background_jobs.TransferJob("zero-shot", ids, rows=6))
     while worker.run_piece():
         pass
-    assert len(record.read_transfer_scores(store)) == 6
+    assert len(transfer_results.read_transfer_scores(store)) == 6
 
 
 def test_a_job_that_fails_ends_with_a_reason(store, runs):

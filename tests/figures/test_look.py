@@ -9,12 +9,12 @@ import json
 import numpy as np
 import pytest
 
-from ptviz.analysis.curves import build_training_curve
-from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.projection import Projection, project, project_together
+from ptviz.analysis.prompt_tokens import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.routing import compute_expert_load, summarise_routing
 from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.figures import heatmap, nearest_words, projection, step_strip
+from ptviz.analysis.training import build_training_curve
+from ptviz.figures import heatmap, projection, prompt_tokens, step_strip
 from ptviz.figures import routing as routes
 from ptviz.figures import spectrum as spectra
 from ptviz.figures.csv_export import figure_to_csv
@@ -150,40 +150,40 @@ def test_a_whole_vocabulary_is_one_layer_of_the_graphics_card(words, dims):
 @pytest.mark.parametrize("what", ["norms", "distances"])
 def test_norms_beside_the_vocabulary(n, what):
     found = compute_geometry(TABLE[:n] * 2, TABLE, compute_vocabulary_stats(TABLE))
-    assert spec(nearest_words.draw_norms(found, what))
-    assert nearest_words.describe_norms(found, what)
+    assert spec(prompt_tokens.draw_norms(found, what))
+    assert prompt_tokens.describe_norms(found, what)
 
 
 def test_an_outlier_has_a_marker_of_its_own():
     rows = TABLE[:5] / np.linalg.norm(TABLE[:5], axis=1, keepdims=True)
     rows[3] *= 9
-    figure = nearest_words.draw_norms(compute_geometry(rows, TABLE, compute_vocabulary_stats(TABLE)))
+    figure = prompt_tokens.draw_norms(compute_geometry(rows, TABLE, compute_vocabulary_stats(TABLE)))
     odd = next(trace for trace in figure.data if trace.name.startswith("outliers"))
     assert odd.x.tolist() == [3]
-    assert "tokens 3" in nearest_words.describe_norms(compute_geometry(rows, TABLE, compute_vocabulary_stats(TABLE)))
+    assert "tokens 3" in prompt_tokens.describe_norms(compute_geometry(rows, TABLE, compute_vocabulary_stats(TABLE)))
 
 
 @pytest.mark.parametrize("metric", NEIGHBOUR_METRICS)
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_words_are_text(metric, n):
     found = nearest_tokens(TABLE[:n], TABLE, 3, metric)
-    figure = nearest_words.draw_neighbours(found, [[HOSTILE] * 3] * n)
+    figure = prompt_tokens.draw_neighbours(found, [[HOSTILE] * 3] * n)
     if n:
         assert figure.data[0].text[0][0].startswith("&lt;b&gt;")
         assert figure.data[0].reversescale == (metric == "L2")
-    assert nearest_words.describe_neighbours(found, [[HOSTILE] * 3] * n)
+    assert prompt_tokens.describe_neighbours(found, [[HOSTILE] * 3] * n)
 
 
 def test_panels_call_tokens_by_their_numbers_and_dim_the_others():
     numbers, found = [1, 4, 6], compute_geometry(TABLE[[1, 4, 6]], TABLE, compute_vocabulary_stats(TABLE))
-    figure = nearest_words.draw_norms(found, numbers=numbers, picked={4})
+    figure = prompt_tokens.draw_norms(found, numbers=numbers, picked={4})
     dots = next(trace for trace in figure.data if trace.meta == PICKABLE)
     assert list(dots.customdata) == list(dots.x) == numbers
     assert dots.marker.opacity.tolist() == [DIMMED_OPACITY, 1.0, DIMMED_OPACITY]
     labels = [str(number) for number in numbers]
     near = nearest_tokens(TABLE[numbers], TABLE, 3)
-    assert "token 4: a" in nearest_words.describe_neighbours(near, [["a"] * 3] * 3, labels)
-    drawn = dim_cells(make_pickable(nearest_words.draw_neighbours(near, [["a"] * 3] * 3, labels), numbers), [1])
+    assert "token 4: a" in prompt_tokens.describe_neighbours(near, [["a"] * 3] * 3, labels)
+    drawn = dim_cells(make_pickable(prompt_tokens.draw_neighbours(near, [["a"] * 3] * 3, labels), numbers), [1])
     bright, faint = drawn.data
     assert np.isfinite(bright.z).tolist() == [[False] * 3, [True] * 3, [False] * 3]
     assert (np.isfinite(faint.z) == ~np.isfinite(bright.z)).all(), "dimmed, and not hidden"
@@ -209,17 +209,17 @@ def test_words_over_the_steps(m, steps):
     rows = [[f"{HOSTILE}{i}{j}" for j in range(steps)] for i in range(m)]
     scores, places = RNG.random((m, steps)), RNG.integers(1, 40, (m, steps))
     at = steps - 1 if steps else None
-    figure = nearest_words.draw_nearest_words_over_steps(list(range(steps)), rows, scores, "cosine", at=at)
+    figure = prompt_tokens.draw_nearest_words_over_steps(list(range(steps)), rows, scores, "cosine", at=at)
     assert "<b>" not in figure.to_json().replace("\\u003c", "<")
-    assert nearest_words.describe_nearest_words_over_steps(list(range(steps)), rows)
-    lines_ = nearest_words.draw_neighbour_ranks(
+    assert prompt_tokens.describe_nearest_words_over_steps(list(range(steps)), rows)
+    lines_ = prompt_tokens.draw_neighbour_ranks(
         list(range(steps)), places, [HOSTILE] * m, numbers=range(5, 5 + m), picked={6}, at=at
     )
     assert [trace.customdata[0] for trace in lines_.data] == list(range(5, 5 + m))
     if m == 3:
         assert [trace.opacity for trace in lines_.data] == [DIMMED_OPACITY, 1.0, DIMMED_OPACITY]
-        assert "token 6, " in nearest_words.describe_neighbour_ranks(places, [HOSTILE] * m, numbers=range(5, 5 + m))
-    assert nearest_words.describe_neighbour_ranks(places, [HOSTILE] * m)
+        assert "token 6, " in prompt_tokens.describe_neighbour_ranks(places, [HOSTILE] * m, numbers=range(5, 5 + m))
+    assert prompt_tokens.describe_neighbour_ranks(places, [HOSTILE] * m)
 
 
 @pytest.mark.parametrize("n", [0, 1, 30])
@@ -250,7 +250,7 @@ def test_the_cursor_stands_where_the_page_looks(n):
 
 
 def test_the_numbers_drawn_are_the_numbers_exported():
-    drift = nearest_words.draw_neighbour_overlap([0, 10], [1.0, 0.25], 1)
+    drift = prompt_tokens.draw_neighbour_overlap([0, 10], [1.0, 0.25], 1)
     assert lines(drift) == [["trace", "x", "y", "z", "text"], ["neighbours kept", "0", "1.0", "", ""],
                             ["neighbours kept", "10", "0.25", "", ""]]  # fmt: skip
     cells = heatmap.draw_heatmap(np.array([[1.0, 2.0]]), unit="cosine")

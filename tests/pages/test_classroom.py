@@ -129,7 +129,7 @@ def test_a_figure_over_all_runs_takes_only_the_visitors(enter: Enter, make_run: 
 
 def test_the_form_offers_what_the_rules_allow(page: Callable[..., AppTest], enter: Enter, store: Store):
     enter(ANNA)
-    at = page("train/compose.py")
+    at = page("train/new_run.py")
     assert len(at.selectbox(key="backbone").options) == 2
     assert at.number_input(key="steps").max == 100
     assert at.number_input(key="source_steps").max == 100
@@ -144,11 +144,11 @@ def test_the_form_offers_what_the_rules_allow(page: Callable[..., AppTest], ente
 
 def test_a_link_past_the_rules_starts_nothing(page: Callable[..., AppTest], enter: Enter, store: Store):
     enter(ANNA)
-    at = page("train/compose.py", backbone="other", other="google-bert/bert-base-uncased", steps="5000")
+    at = page("train/new_run.py", backbone="other", other="google-bert/bert-base-uncased", steps="5000")
     if [button for button in at.button if button.key == "start"]:
         at.button(key="start").click().run()
     assert all(run.config.backbone == "tiny-encoder" and run.config.training.steps <= 100 for run in store.list())
-    hub = page("train/compose.py", **{"from": "from the hub", "hub": "ag_news"})
+    hub = page("train/new_run.py", **{"from": "from the hub", "hub": "ag_news"})
     assert not hub.exception
     assert "Hub id" not in words(hub)
 
@@ -237,8 +237,8 @@ def test_paths_on_the_teachers_computer_are_off(page: Callable[..., AppTest], en
         ("open/checkpoint.py", {"path-a": str(tmp_path / "p.npy")}),
         ("open/checkpoint.py", {"path-a": "hub:someone/adapter"}),
         ("compare/transfer.py", {"library": str(tmp_path / "p.npy")}),
-        ("train/compose.py", {"from": "my own table", "path": str(tmp_path / "rows.csv")}),
-        ("train/compose.py", {"from": "my own table", "path": f"upload:../../../{tmp_path.name}/rows.csv"}),
+        ("train/new_run.py", {"from": "my own table", "path": str(tmp_path / "rows.csv")}),
+        ("train/new_run.py", {"from": "my own table", "path": f"upload:../../../{tmp_path.name}/rows.csv"}),
     ):
         at = page(path, confirm=False, **address)
         shown = words(at)

@@ -17,7 +17,7 @@ from ptviz.worker.background_jobs import current_reference_job
 from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 
-PAGE = "compare/methods.py"
+PAGE = "compare/compare_methods.py"
 ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
 
 

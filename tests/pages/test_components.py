@@ -15,7 +15,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ptviz.analysis.curves import TrainingCurve
+from ptviz.analysis.training import TrainingCurve
 from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.training import describe_training_curve

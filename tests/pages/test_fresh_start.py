@@ -20,11 +20,11 @@ SCRIPT = """
 import sys
 from streamlit.testing.v1 import AppTest
 from ptviz.executors.local import LocalExecutor
-from ptviz.ui import libraries
+from ptviz.ui import heavy_libraries
 
 index, page, seconds, heavy, *query = sys.argv[1:]
 LocalExecutor.ensure_worker = lambda executor: None
-libraries.load_libraries_in_background = lambda: None
+heavy_libraries.load_libraries_in_background = lambda: None
 at = AppTest.from_file(index, default_timeout=float(seconds)).run()
 if page != "home.py":
     at.switch_page(page)
@@ -75,8 +75,8 @@ def test_the_plan_says_that_it_waits_for_the_libraries(
         said.append(text)
         yield
 
-    monkeypatch.setattr("ptviz.ui.libraries.are_libraries_loaded", lambda: False)
+    monkeypatch.setattr("ptviz.ui.heavy_libraries.are_libraries_loaded", lambda: False)
     monkeypatch.setattr("streamlit.spinner", spinner)
-    at = page("train/compose.py")
+    at = page("train/new_run.py")
     assert not at.exception
     assert [text for text in said if text.startswith("Loading the libraries")]

@@ -12,10 +12,10 @@ from streamlit.testing.v1 import AppTest
 PAGES = {
     "path-a": ("open/checkpoint.py", {}),
     "path-b": ("open/checkpoint.py", {"two": "true"}),
-    "path-results": ("compare/benchmark.py", {}),
+    "path-results": ("compare/peft_benchmark.py", {}),
     "library": ("compare/transfer.py", {}),
-    "path": ("train/compose.py", {"from": "my own table"}),
-    "other": ("train/compose.py", {"backbone": "other"}),
+    "path": ("train/new_run.py", {"from": "my own table"}),
+    "other": ("train/new_run.py", {"backbone": "other"}),
 }
 
 
@@ -32,7 +32,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
         ("ptviz.ui.compare.prompt_selection", "load_checkpoint"),
         ("ptviz.ui.compare.peft_benchmark", "load_results"),
         ("ptviz.ui.train.task_editor", "_read_head"),
-        ("ptviz.backbones.registry", "backbone_info"),
+        ("ptviz.backbones.loading", "backbone_info"),
     ):
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **_: (record(*given), 1 / 0), raising=False)
     return found
@@ -59,7 +59,7 @@ def test_a_path_in_the_address_waits_for_a_button(
     ("path", "address"),
     [
         *((path, {parameter: "/a\0b", **rest}) for parameter, (path, rest) in PAGES.items()),
-        ("train/compose.py", {"from": "from the hub", "hub": "a\0b"}),
+        ("train/new_run.py", {"from": "from the hub", "hub": "a\0b"}),
     ],
 )
 def test_a_nul_character_is_one_sentence(page: Callable[..., AppTest], path: str, address: dict[str, str]):

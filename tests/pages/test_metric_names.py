@@ -187,7 +187,7 @@ def test_transfer_between_tasks_of_different_metrics() -> None:
 
 
 def test_measured_transfer_records_its_metric(scored: MakeRun, store: Store) -> None:
-    from ptviz.experiments.transfer import target_tasks
+    from ptviz.experiments.transfer_prompts import target_tasks
     from ptviz.experiments.transfer_results import (
         TransferRun,
         TransferScore,

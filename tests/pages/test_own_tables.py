@@ -34,7 +34,7 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def open_form(page: Page, table: Path, backbone: str = "tiny-encoder", path: str = "train/compose.py", **more: str):
+def open_form(page: Page, table: Path, backbone: str = "tiny-encoder", path: str = "train/new_run.py", **more: str):
     """The form with a table, once the tokenizer is read."""
     at = page(path, **{"from": "my own table", "path": str(table), "backbone": backbone, **QUICK, **more})
     request = example_preview._request_reader(backbone)
@@ -100,7 +100,7 @@ def test_the_form_makes_the_run_that_its_command_makes(page: Page, pairs: Path, 
     theirs = in_shell(command, store)
     assert ours.checked() == theirs.checked()
     assert load_run_task(ours).fingerprint() == load_run_task(theirs).fingerprint()
-    again = page("train/compose.py", **form_query_params(ours))
+    again = page("train/new_run.py", **form_query_params(ours))
     assert [one.value for one in again.code if one.value.startswith("ptviz train")] == [ours.shell_command()]
 
 
@@ -152,7 +152,7 @@ def test_choices_of_each_row(page: Page, quiz: Path, store: Store) -> None:
     theirs = in_shell(command, store)
     assert ours.checked() == theirs.checked()
     assert load_run_task(ours).fingerprint() == load_run_task(theirs).fingerprint()
-    again = page("train/compose.py", **form_query_params(ours))
+    again = page("train/new_run.py", **form_query_params(ours))
     assert [one.value for one in again.code if one.value.startswith("ptviz train")] == [ours.shell_command()]
     at = open_form(page, quiz, "tiny-decoder", choices="choice1,choice2")
     choose(at, "columns of the choices", [])
@@ -179,7 +179,7 @@ def test_an_untouched_form_makes_the_run_that_it_always_made(page: Page, table: 
     ],
 )
 def test_a_bad_template_is_refused_where_it_is_written(page: Page, pairs: Path, template: str, problem: str) -> None:
-    for path, button in (("train/compose.py", "start"), ("compare/methods.py", "comparison-start")):
+    for path, button in (("train/new_run.py", "start"), ("compare/compare_methods.py", "comparison-start")):
         more = {"methods": "prompt-tuning", "m": "5"} if "compare" in path else {}
         at = open_form(page, pairs, path=path, text="premise,hypothesis", label="same", **more)
         assert [one for one in at.button if one.key == button]
@@ -207,17 +207,17 @@ def test_the_example_is_what_is_encoded(page: Page, pairs: Path) -> None:
     assert "<span class='ptviz-answer'>yes</span>" in example(at)
     choose(at, "Method", "p-tuning-v2")
     assert "ptviz-prompt'" not in example(at), "this method adds nothing to the input"
-    at = page("train/compose.py", other="no-such/model", backbone="other", path=str(pairs), **{"from": "my own table"})
+    at = page("train/new_run.py", other="no-such/model", backbone="other", path=str(pairs), **{"from": "my own table"})
     assert "Counted in words" in texts(at)
     assert "class='ptviz-answer'" in example(at)
 
 
 def test_a_set_of_the_hub_has_the_same_editor(page: Page, store: Store) -> None:
     form = {"from": "from the hub", "hub": "some/set", "backbone": "tiny-decoder"}
-    config = started(well(page("train/compose.py", **form)), store)
+    config = started(well(page("train/new_run.py", **form)), store)
     usual = "hub:some/set", "text", "label", TableOptions()
     assert (config.task, config.text, config.label, config.table) == usual
-    at = page("train/compose.py", **form)
+    at = page("train/new_run.py", **form)
     choose(at, "columns of texts", "a, b")
     choose(at, "the answer is", "a target text")
     choose(at, "column of the target texts", "out")
@@ -227,7 +227,7 @@ def test_a_set_of_the_hub_has_the_same_editor(page: Page, store: Store) -> None:
     config = started(well(at), store)
     assert (config.text, config.label) == ("a, b", None)
     assert config.table == TableOptions(target="out", template="{prompt}{a} {b}")
-    again = page("train/compose.py", **form_query_params(config))
+    again = page("train/new_run.py", **form_query_params(config))
     assert [one.value for one in again.code if one.value.startswith("ptviz train")] == [config.shell_command()]
 
 
@@ -254,7 +254,7 @@ def test_another_file_brings_its_own_columns(page: Page, pairs: Path, table: Pat
 
 @pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
 def test_from_an_upload_to_its_predictions(page: Page, pairs: Path, store: Store, backbone: str) -> None:
-    at = page("train/compose.py", **{"from": "my own table", "backbone": backbone, **QUICK})
+    at = page("train/new_run.py", **{"from": "my own table", "backbone": backbone, **QUICK})
     at.file_uploader(key="upload").upload("My pairs.csv", pairs.read_bytes())
     at.run()
     choose(at, "columns of texts", ["premise", "hypothesis"])
@@ -283,7 +283,7 @@ def test_from_an_upload_to_its_predictions(page: Page, pairs: Path, store: Store
 
 def test_a_comparison_is_the_one_of_its_command(page: Page, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = {"methods": "prompt-tuning,p-tuning-v2", "m": "5", "seeds": "2"}
-    at = open_form(page, pairs, "tiny-decoder", "compare/methods.py", **more)
+    at = open_form(page, pairs, "tiny-decoder", "compare/compare_methods.py", **more)
     for label, value in PAIR_FORM.items():
         choose(at, label, value)
     commands = [one.value for one in at.code if one.value.startswith("ptviz compare")]

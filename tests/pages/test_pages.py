@@ -19,7 +19,7 @@ from ptviz.training.config import MAX_STEPS, TrainConfig
 from ptviz.ui.navigation import form_query_params
 from tests.app_server import HANGS_SECONDS
 
-PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
+PAGES = ("home.py", "train/new_run.py", "train/watch.py", "train/runs.py")
 Page = Callable[..., AppTest]
 MakeRun = Callable[..., Run]
 
@@ -203,7 +203,7 @@ def test_hostile_names_are_shown_as_text(page: Page, make_run: MakeRun, hostile:
 
 
 def test_compose_shows_a_plan_and_starts(page: Page, store: Store):
-    at = well(page("train/compose.py", method="dept"))
+    at = well(page("train/new_run.py", method="dept"))
     at.number_input(key="dept-m").set_value(7)
     at.number_input(key="steps").set_value(30)
     well(at.run())
@@ -218,7 +218,7 @@ def test_compose_shows_a_plan_and_starts(page: Page, store: Store):
 
 def test_the_forms_state_is_in_the_address(page: Page):
     address = {"method": "smop", "smop-k": "3", "steps": "40", "lr": "0.1", "optimiser": "adafactor", "task": "tweets"}
-    at = well(page("train/compose.py", **address))
+    at = well(page("train/new_run.py", **address))
     assert at.selectbox(key="method").value == "smop"
     assert at.number_input(key="smop-k").value == 3
     assert at.number_input(key="steps").value == 40
@@ -228,7 +228,7 @@ def test_the_forms_state_is_in_the_address(page: Page):
 
 
 def test_a_text_task_is_listed_with_its_kind(page: Page):
-    at = well(page("train/compose.py", task="inflection", backbone="tiny-decoder"))
+    at = well(page("train/new_run.py", task="inflection", backbone="tiny-decoder"))
     assert at.selectbox(key="task").value == "inflection"
     assert any(c.value.startswith("words: text to text, 43,918 texts") for c in at.caption)
 
@@ -238,7 +238,7 @@ def test_every_method_has_a_form_of_its_hyperparameters(page: Page, method: str)
     from ptviz.methods import REGISTRY
     from ptviz.methods.hyperparameters import hyperparameters_of
 
-    at = well(page("train/compose.py", method=method))
+    at = well(page("train/new_run.py", method=method))
     labels = {w.key: w.label for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
     keys = {f"{method}-{name}" for name in hyperparameters_of(REGISTRY[method])}
     assert keys <= labels.keys()
@@ -249,7 +249,7 @@ def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
     config = make_run(
         "finished", method="smop", hyperparameters={"k": 2}, task="tweets", backbone="tiny-encoder"
     ).config
-    at = well(page("train/compose.py", **form_query_params(config)))
+    at = well(page("train/new_run.py", **form_query_params(config)))
     assert at.selectbox(key="method").value == "smop"
     assert at.number_input(key="smop-k").value == 2
     assert at.selectbox(key="task").value == "tweets"
@@ -258,7 +258,7 @@ def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
 
 
 def test_compose_offers_the_sets_of_the_papers(page: Page, store: Store):
-    at = well(page("train/compose.py", **{"from": "from the hub", "set": "superglue:wic", "backbone": "tiny-encoder"}))
+    at = well(page("train/new_run.py", **{"from": "from the hub", "set": "superglue:wic", "backbone": "tiny-encoder"}))
     assert at.selectbox(key="set").value == "superglue:wic"
     assert not [field for field in at.text_input if field.key == "hub"]
     captions = " ".join(c.value for c in at.caption)
@@ -270,13 +270,13 @@ def test_compose_offers_the_sets_of_the_papers(page: Page, store: Store):
 
 
 def test_compose_waits_for_what_is_missing(page: Page):
-    at = well(page("train/compose.py", **{"from": "my own table"}))
+    at = well(page("train/new_run.py", **{"from": "my own table"}))
     assert not [b for b in at.button if b.key == "start"]
     assert any("plan appears here" in c.value for c in at.caption)
 
 
 def test_an_upload_becomes_a_task(page: Page, store: Store, home):
-    at = page("train/compose.py", **{"from": "my own table"})
+    at = page("train/new_run.py", **{"from": "my own table"})
     rows = "\n".join(f"this is {kind} number {i},{kind}" for i in range(30) for kind in ("good", "bad"))
     at.file_uploader(key="upload").upload("../my <b>réviews</b>.CSV", f"text,label\n{rows}\n".encode())
     well(at.run())
@@ -289,7 +289,7 @@ def test_an_upload_becomes_a_task(page: Page, store: Store, home):
 
 
 def test_a_bad_upload_is_reported(page: Page):
-    at = page("train/compose.py", **{"from": "my own table"})
+    at = page("train/new_run.py", **{"from": "my own table"})
     at.file_uploader(key="upload").upload("one.csv", b"text,label\nhello,good\nworld,good\n")
     at.run()
     assert not at.exception
@@ -300,7 +300,7 @@ def test_a_bad_upload_is_reported(page: Page):
 
 def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     rows = "".join(f"un caf\u00e9 num\u00e9ro {i};{1 if i % 2 else -1}\n" for i in range(60))
-    at = page("train/compose.py", **{"from": "my own table", "backbone": "tiny-encoder"})
+    at = page("train/new_run.py", **{"from": "my own table", "backbone": "tiny-encoder"})
     at.file_uploader(key="upload").upload("odd.csv", f"text;label\n{rows};1\n".encode("cp1252"))
     assert ", row 62, column 'text'" in texts(at.run())
     at.toggle(key="skip").set_value(True).run()
@@ -313,7 +313,7 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     (summary,) = store.list()
     assert summary.config.table == TableOptions(skip_bad_rows=True, words=(("1", "good"), ("-1", "bad")))
     # The form is filled from a run, and a wrong option is refused in words.
-    again = page("train/compose.py", **form_query_params(summary.config))
+    again = page("train/new_run.py", **form_query_params(summary.config))
     assert again.toggle(key="skip").value is True
     assert again.text_input(key="words").value == "1=good,-1=bad"
     said = texts(again.text_input(key="words").set_value("good").run())
@@ -322,14 +322,14 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
 
 
 def test_the_chat_switch_is_offered_to_decoders_only(page: Page):
-    assert not [one for one in page("train/compose.py").toggle if one.key == "chat"]
-    at = page("train/compose.py", **form_query_params(RunConfig("tiny-decoder")))
+    assert not [one for one in page("train/new_run.py").toggle if one.key == "chat"]
+    at = page("train/new_run.py", **form_query_params(RunConfig("tiny-decoder")))
     assert at.toggle(key="chat").value is False
 
 
 def test_the_chat_switch_is_part_of_the_run_and_refused_without_a_template(page: Page, store: Store):
     config = RunConfig("tiny-decoder", "sms", table=TableOptions(chat=True))
-    at = well(page("train/compose.py", **form_query_params(config)))
+    at = well(page("train/new_run.py", **form_query_params(config)))
     assert at.toggle(key="chat").value is True
     at.button(key="start").click().run()
     assert "has no chat template; train without chat, or choose an instruct model" in texts(at)
@@ -341,7 +341,7 @@ def test_the_chat_switch_is_part_of_the_run_and_refused_without_a_template(page:
 
 
 def test_labels_that_are_the_same_tokens_start_no_run(page: Page, store: Store):
-    at = page("train/compose.py", **{"from": "my own table"})
+    at = page("train/new_run.py", **{"from": "my own table"})
     rows = "".join(f"text {i},{chr(0xA500 + i % 2)}\n" for i in range(30))
     at.file_uploader(key="upload").upload("t.csv", f"text,label\n{rows}".encode())
     at.run()
@@ -436,12 +436,12 @@ def test_five_hundred_runs_are_listed(page: Page, make_run: MakeRun, store: Stor
 
 def test_the_time_of_a_text_task_is_not_taken_from_classes(page: Page, make_run: MakeRun):
     make_run("finished")
-    captions = [one.value for one in page("train/compose.py", task="sms").caption]
+    captions = [one.value for one in page("train/new_run.py", task="sms").caption]
     assert any("Time as in the last run of this method" in one for one in captions)
-    captions = [one.value for one in page("train/compose.py", task="inflection").caption]
+    captions = [one.value for one in page("train/new_run.py", task="inflection").caption]
     assert any("This machine's speed on this task is not known yet" in one for one in captions)
     make_run("finished", task="inflection")
-    captions = [one.value for one in page("train/compose.py", task="inflection").caption]
+    captions = [one.value for one in page("train/new_run.py", task="inflection").caption]
     assert any("Time as in the last such run" in one for one in captions)
 
 
@@ -449,16 +449,16 @@ def test_a_run_with_the_largest_settings_can_be_duplicated(page: Page):
     limits = {field.name: field.metadata["high"] for field in fields(TrainConfig) if field.metadata}
     names = ("batch", "shots", "train_rows", "validation_rows", "test_rows", "length", "source_steps", "evaluate_every")
     config = RunConfig(training=TrainConfig(**{name: int(limits[name]) for name in names}))
-    at = well(page("train/compose.py", **form_query_params(config)))
+    at = well(page("train/new_run.py", **form_query_params(config)))
     assert {name: at.number_input(key=name).value for name in names} == {name: limits[name] for name in names}
 
 
 def test_a_parameter_given_twice_is_said(page: Page):
-    at = page("train/compose.py")
+    at = page("train/new_run.py")
     at.query_params["steps"] = ["10", "20"]
     at.run()
     assert any("gives steps 2 times (10, 20): the last one is used" in warning.value for warning in at.warning)
-    assert not page("train/compose.py", steps="20").warning
+    assert not page("train/new_run.py", steps="20").warning
 
 
 def test_a_step_is_one_of_all_stages(page: Page, make_run: MakeRun):
@@ -484,7 +484,7 @@ def test_a_score_before_training_is_no_result(page: Page, make_run: MakeRun):
 @pytest.mark.usefixtures("answered")
 def test_the_speed_of_a_run_is_measured_on_request(page: Page, table: Path):
     address = {"from": "my own table", "path": str(table), "backbone": "tiny-decoder", "validation_rows": "4"}
-    at = page("train/compose.py", **address)
+    at = page("train/new_run.py", **address)
     assert {m.label: m.value for m in at.metric}["Time, about"] == "—"
     at.button(key="measure-speed").click().run()
     if "measuring-speed" in at.session_state:
@@ -498,9 +498,9 @@ def test_the_speed_of_a_run_is_measured_on_request(page: Page, table: Path):
 def test_the_speed_of_a_decoder_is_measured_unasked_while_nothing_waits(page: Page, make_run: MakeRun):
     address = {"task": "inflection", "backbone": "tiny-decoder", "validation_rows": "4"}
     run = make_run("running", made=3)
-    assert "measuring-speed" not in page("train/compose.py", **address).session_state
+    assert "measuring-speed" not in page("train/new_run.py", **address).session_state
     shutil.rmtree(run.path)
-    at = page("train/compose.py", **address)
+    at = page("train/new_run.py", **address)
     if "measuring-speed" in at.session_state:
         futures.wait([at.session_state["measuring-speed"][1]], HANGS_SECONDS)
         well(at.run())

@@ -18,7 +18,7 @@ from ptviz.ui.compare import peft_benchmark
 from tests.analysis.peft_results import result, written
 from tests.pages.snippets import redrawn
 
-PAGE = "compare/benchmark.py"
+PAGE = "compare/peft_benchmark.py"
 
 
 def texts(at) -> str:

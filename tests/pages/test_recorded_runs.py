@@ -14,7 +14,7 @@ from ptviz.ui.page_benchmark import PAGE_PARAMETERS
 
 pytestmark = pytest.mark.usefixtures("gallery")
 Page = Callable[..., AppTest]
-NOTHING_RECORDED = ("compare/benchmark.py", "compare/sweep.py")
+NOTHING_RECORDED = ("compare/peft_benchmark.py", "compare/sweep.py")
 """Pages whose files or settings are the reader's own."""
 FIRST = "recorded-trec6-minilm-l6-prompt-tuning-0"
 
@@ -59,10 +59,10 @@ def test_a_recorded_run_offers_nothing_that_would_change_it(page: Page) -> None:
 
 
 def test_the_comparison_takes_recorded_runs_only_while_there_are_none_of_ones_own(page: Page, store: Store) -> None:
-    app = page("compare/methods.py", seeds="1")
+    app = page("compare/compare_methods.py", seeds="1")
     assert app.toggle(key="with-recorded-True").value
     store.create(recorded_run("prompt-tuning").config)
-    app = page("compare/methods.py", seeds="1")
+    app = page("compare/compare_methods.py", seeds="1")
     assert not app.toggle(key="with-recorded-False").value
 
 

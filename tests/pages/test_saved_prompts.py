@@ -166,7 +166,7 @@ def test_untrusted_names_are_shown_as_text(page: Page, store: Store, tmp_path: P
         at = well(page(path, run=f"kept:{one.id}"))
         harmless(at)
         assert hostile in texts(at)
-    at = well(page("train/compose.py", begin=one.id))
+    at = well(page("train/new_run.py", begin=one.id))
     harmless(at)
     assert at.selectbox(key="begin").value == one.id
 
@@ -177,7 +177,7 @@ def test_the_form_offers_compatible_prompts_and_starts_from_one(page: Page, stor
         store.prompts_folder, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {}
     )
     address = {"backbone": "tiny-encoder", "begin": own.id}
-    at = well(page("train/compose.py", **address))
+    at = well(page("train/new_run.py", **address))
     assert at.number_input(key="prompt-tuning-m").value == 7
     assert wide.title not in " ".join(at.selectbox(key="begin").options)
     at.button(key="start").click().run()
@@ -187,7 +187,7 @@ def test_the_form_offers_compatible_prompts_and_starts_from_one(page: Page, stor
         store.get(run.id).initial_state()["embeddings"],
         saved_prompts.load_prompt_tensors(store.prompts_folder, own.id)["embeddings"],
     )
-    at = well(page("train/compose.py", **address, method="smop"))
+    at = well(page("train/new_run.py", **address, method="smop"))
     assert "begin" not in [box.key for box in at.selectbox]
 
 

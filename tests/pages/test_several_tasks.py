@@ -48,7 +48,7 @@ def test_every_page_opens(page: Page, several: Run, path: str):
         well(settled(page(path, run=f"{several.id}@who")))
 
 
-@pytest.mark.parametrize("path", ["home.py", "train/runs.py", "compare/methods.py", "compare/transfer.py"])
+@pytest.mark.parametrize("path", ["home.py", "train/runs.py", "compare/compare_methods.py", "compare/transfer.py"])
 def test_lists_take_the_run(page: Page, several: Run, path: str):
     well(settled(page(path)))
 
@@ -73,8 +73,8 @@ def test_the_curve_of_the_mean_has_a_line_for_each_task(several: Run):
 
 
 def test_the_form_takes_several_tasks(page: Page):
-    at = well(page("train/compose.py", method="mpt", task="sms", more="trec6"))
+    at = well(page("train/new_run.py", method="mpt", task="sms", more="trec6"))
     assert at.multiselect(key="more").value == ["trec6"]
     assert any("--task sms,trec6" in code.value for code in at.code)
-    at = well(page("train/compose.py", method="dept", task="sms"))
+    at = well(page("train/new_run.py", method="dept", task="sms"))
     assert not [box for box in at.multiselect if box.key == "more"]

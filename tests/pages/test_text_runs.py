@@ -36,7 +36,7 @@ Page = Callable[..., AppTest]
 pytestmark = pytest.mark.usefixtures("answered")
 PAGES = (
     "home.py", "train/watch.py", "train/runs.py", "look/embeddings.py", "look/decompositions.py", "look/routing.py",
-    "look/attention.py", "compare/methods.py", "compare/transfer.py", "open/checkpoint.py", "train/compose.py",
+    "look/attention.py", "compare/compare_methods.py", "compare/transfer.py", "open/checkpoint.py", "train/new_run.py",
 )  # fmt: skip
 SETTINGS = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4, validation_rows=8, test_rows=8, lr=0.05)
 

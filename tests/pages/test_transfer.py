@@ -16,8 +16,7 @@ from safetensors.torch import save_file
 from ptviz.analysis.similarity import SIMILARITY_METRICS
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.experiments import transfer as record
-from ptviz.experiments import transfer_gain
+from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_results import SAVED_PREFIX
 from ptviz.runs import Run, RunConfig, RunSummary, Store, saved_prompts
 from ptviz.runs.status import Status
@@ -67,8 +66,10 @@ def cells(shown: dict) -> np.ndarray:
 
 
 def measure(store: Store) -> None:
-    runs = record.finished_runs(store)
-    for _ in record.measure_missing(store, runs, record.target_tasks(runs), model_cache=MODEL_CACHE):
+    runs = transfer_prompts.finished_runs(store)
+    for _ in zero_shot_transfer.measure_missing(
+        store, runs, transfer_prompts.target_tasks(runs), model_cache=MODEL_CACHE
+    ):
         pass
 
 
@@ -189,7 +190,7 @@ def test_both_grids_fill_on_texts_to_write(page, text_runs, store):
         at.run()
         assert not at.exception
         assert done in texts(at)
-    scores = record.read_transfer_scores(store).values()
+    scores = transfer_results.read_transfer_scores(store).values()
     assert {one.metric for one in scores} == {"token-f1"}
     shown = figures(at)
     assert cells(shown["measured-transfer"]).shape == (2, 3)
@@ -279,7 +280,9 @@ def test_of_many_runs_one_per_task_is_selected(store, monkeypatch):
     many = [*newest, *others, *(run(place, "trec6") for place in range(7, 20))]
     several = {"attempt", "smop"}
     monkeypatch.setattr(
-        record, "load_prompt_vectors", lambda store, one: None if one.config.method in several else np.zeros((1, 1))
+        transfer_prompts,
+        "load_prompt_vectors",
+        lambda store, one: None if one.config.method in several else np.zeros((1, 1)),
     )
     assert sorted(prompt_selection._default_runs(many)) == ["run-2", "run-5", "run-6"]
     assert prompt_selection._default_runs(newest) == [one.id for one in newest]  # few: all of them
@@ -316,9 +319,9 @@ def test_every_snippet_draws_the_figure_of_the_page(page, trained, store, tmp_pa
     for place in range(3):
         trained(place)
     measure(store)
-    runs = record.finished_runs(store)
+    runs = transfer_prompts.finished_runs(store)
     for _ in transfer_gain.train_missing_pairs(
-        store, runs, record.target_tasks(runs), transfer_gain.TransferGainSettings(2), MODEL_CACHE
+        store, runs, transfer_prompts.target_tasks(runs), transfer_gain.TransferGainSettings(2), MODEL_CACHE
     ):
         pass
     save_file({"first": torch.randn(4, 32), "second": torch.randn(3, 32)}, str(tmp_path / "library.safetensors"))

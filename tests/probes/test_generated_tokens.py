@@ -17,7 +17,7 @@ from ptviz.probes.array_codec import decode_array
 from ptviz.probes.generated_tokens import measure_generated_tokens
 from ptviz.runs import RunConfig, StoreError
 from ptviz.training import TrainConfig
-from ptviz.training.generation import generate_token_ids
+from ptviz.training.task_outputs import generate_token_ids
 from tests.text_tasks import CHOICE_TASK, TEXT_TASK
 
 BOTH = pytest.mark.parametrize("backbone", ["tiny-decoder", "tiny-encoder-decoder"])

@@ -15,8 +15,8 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import gallery
-from ptviz.experiments.transfer import ScoreJob, measure_missing
 from ptviz.experiments.transfer_results import TransferScore, read_transfer_scores
+from ptviz.experiments.zero_shot_transfer import ScoreJob, measure_missing
 from ptviz.runs import Run, RunConfig, RunWriter, Store, StoreError
 from ptviz.runs.forward_pass import read_forward_pass, write_forward_pass
 from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded

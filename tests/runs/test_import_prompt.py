@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import save
 
 from ptviz.backbones import BackboneError
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.diagnostics import list_warnings
 from ptviz.checkpoints.limits import LIMITS

@@ -32,8 +32,8 @@ from tests.soak.hostile_files import write_hostile_files
 from tests.soak.visitor import View, Visitor
 
 PAGES = (
-    "", "compose", "watch", "runs", "survey", "method", "findings", "lessons", "teaching", "glossary",
-    "embeddings", "decompositions", "routing", "attention", "compare-methods", "sweep", "transfer", "benchmark",
+    "", "new-run", "watch", "runs", "survey", "method", "findings", "lessons", "teaching", "glossary",
+    "embeddings", "decompositions", "routing", "attention", "compare-methods", "sweep", "transfer", "peft-benchmark",
     "checkpoint",
 )  # fmt: skip
 RUN_PAGES = ("watch", "embeddings", "decompositions", "routing", "attention")

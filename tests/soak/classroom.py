@@ -58,7 +58,7 @@ class Class:
                         return
                     own = [id for id, owner in self.names().items() if owner == known.id] if page in RUN_PAGES else []
                     self._look(visitor, page, {"run": chance.choice(own)} if own else {}, number, chance)
-                    if page == "compose":
+                    if page == "new-run":
                         self._start_run(visitor, number, turn)
 
     def _look(self, visitor: Visitor, page: str, address: dict[str, str], number: int, chance: random.Random) -> None:
@@ -68,7 +68,7 @@ class Class:
 
     def _start_run(self, visitor: Visitor, number: int, turn: int) -> None:
         address = {"backbone": BACKBONE, "task": TASK, "steps": str(STEPS), "name": f"run-of-{number}-{turn}-"}
-        view = visitor.visit("compose", address, self.patience)
+        view = visitor.visit("new-run", address, self.patience)
         self.record.add(view)
         if not view.problems:
             with suppress(KeyError):  # Until the plan is there, there is no button.

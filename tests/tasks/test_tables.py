@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptviz.tasks import SplitName, TableLimits, TableOptions, Task, TaskError, load_table_task
-from ptviz.tasks.custom.options import LIMITS, format_words, parse_words
+from ptviz.tasks.custom.table_options import LIMITS, format_words, parse_words
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 ROWS = [(f"a fine text, number {i}", "good" if i % 3 else "bad") for i in range(60)]

@@ -21,7 +21,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
-from ptviz.training.generation import generate_outputs
+from ptviz.training.task_outputs import generate_outputs
 from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]

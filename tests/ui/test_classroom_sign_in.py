@@ -73,9 +73,9 @@ def test_a_wrong_token_is_told_so(classroom: AppServer, keys: ClassroomKeys):
 
 
 def test_the_token_leaves_the_address_and_the_name_stays(classroom: AppServer, keys: ClassroomKeys):
-    answer = ask(classroom, f"/compose?method=dept&token={keys.token}&steps=3")
+    answer = ask(classroom, f"/new-run?method=dept&token={keys.token}&steps=3")
     assert answer.status == 303
-    assert answer.location == "/compose?method=dept&steps=3"
+    assert answer.location == "/new-run?method=dept&steps=3"
     assert "HttpOnly" in answer.cookie
     assert "SameSite=lax" in answer.cookie
     mine = answer.cookie.partition(";")[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ptviz.checkpoints.bundle import INPUT, LIBRARY, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, to_prompt_matrix
 from ptviz.safe_text import safe_list, safe_text
 
 _PROMPT_NAMES = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ptviz.checkpoints.bundle import INPUT, Capability, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, to_prompt_matrix
 
 
 def detect(state: StoredTensors) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from ptviz.checkpoints.bundle import INPUT, NamedAxesArray, PromptBundle, list_capabilities
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, make_key_value_bundle, to_prompt_matrix
 from ptviz.checkpoints.formats.prompt_encoder import APPLIED, apply_lstm, apply_mlp
-from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_bundle, to_prompt_matrix
 
 TENSOR_NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
 

@@ -27,8 +27,8 @@ from ptviz.checkpoints.bundle import (
 from ptviz.checkpoints.containers.weights import read_weights
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats import dept
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, split_key_values, to_prompt_matrix
 from ptviz.checkpoints.formats.prompt_encoder import APPLIED, EncodedPrompt, encode, find_encoders
-from ptviz.checkpoints.formats.state_dict import StoredTensors, split_key_values, to_prompt_matrix
 from ptviz.checkpoints.limits import LIMITS, Folder, check_scalars, parse_json_object
 from ptviz.safe_text import safe_list, safe_text
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ptviz.checkpoints.bundle import PromptBundle
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, make_key_value_bundle, to_prompt_matrix
 from ptviz.checkpoints.formats.prompt_encoder import APPLIED, apply_mlp
-from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_bundle, to_prompt_matrix
 
 _TABLE = "prefix_encoder.embedding.weight"
 

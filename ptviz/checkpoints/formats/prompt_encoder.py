@@ -16,7 +16,7 @@ import numpy as np
 from ptviz.checkpoints.bundle import INPUT, KEY_VALUE, LIBRARY, Array, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.containers.arrays import to_finite_float32
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_bundle, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, make_key_value_bundle, to_prompt_matrix
 from ptviz.checkpoints.limits import LIMITS, check_scalars
 from ptviz.safe_text import safe_list, safe_text
 

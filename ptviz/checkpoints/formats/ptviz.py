@@ -16,7 +16,7 @@ from ptviz.checkpoints.bundle import (
 )
 from ptviz.checkpoints.containers.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import StoredTensors
+from ptviz.checkpoints.formats.named_tensors import StoredTensors
 from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
 from ptviz.safe_text import safe_list, safe_text
 

@@ -1,7 +1,7 @@
 """Replication studies: small recorded experiments that repeat published findings, with effect and interval."""
 
-from ptviz.experiments.replication.catalogue import STUDIES
-from ptviz.experiments.replication.results import StudyRecord
+from ptviz.experiments.replication.record import StudyRecord
+from ptviz.experiments.replication.studies import STUDIES
 from ptviz.experiments.replication.study import (
     Arm,
     ArmSetting,

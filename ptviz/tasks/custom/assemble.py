@@ -15,7 +15,7 @@ from ptviz.tasks.custom.choices import read_choices, resolve_labels
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.label_words import word_classes
 from ptviz.tasks.custom.labels import ClassSpellings, label_spelling, read_label, sort_class_names, to_class_name
-from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
+from ptviz.tasks.custom.table_options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import NumberedRow, SwallowedLine
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.metrics import check_metric

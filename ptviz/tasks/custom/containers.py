@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from ptviz.tasks.custom.errors import table_error
-from ptviz.tasks.custom.options import MB, TableLimits
+from ptviz.tasks.custom.table_options import MB, TableLimits
 from ptviz.tasks.example import TaskError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")

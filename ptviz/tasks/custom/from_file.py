@@ -21,7 +21,7 @@ from ptviz.tasks.custom.assemble import (
 from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES
 from ptviz.tasks.custom.containers import table_stem
 from ptviz.tasks.custom.errors import table_error, table_name
-from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
+from ptviz.tasks.custom.table_options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import open_table
 from ptviz.tasks.example import TaskError
 from ptviz.tasks.splits import normalised_text, split_by_group, stratified_split

@@ -20,7 +20,7 @@ from ptviz.tasks.custom.assemble import (
     target_examples,
 )
 from ptviz.tasks.custom.from_file import find_columns
-from ptviz.tasks.custom.options import TableOptions
+from ptviz.tasks.custom.table_options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import (

@@ -13,7 +13,7 @@ from ptviz.tasks.custom.assemble import Columns, Row, check_row
 from ptviz.tasks.custom.dialects import guess_columns
 from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_columns
-from ptviz.tasks.custom.options import LIMITS, MB, TableOptions
+from ptviz.tasks.custom.table_options import LIMITS, MB, TableOptions
 from ptviz.tasks.custom.tables import ParquetTable, Table, open_table
 from ptviz.tasks.example import TaskError
 

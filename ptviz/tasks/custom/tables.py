@@ -20,7 +20,7 @@ from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, ope
 from ptviz.tasks.custom.dialects import detect_dialect, detect_header, guess_columns, looks_like_row
 from ptviz.tasks.custom.encodings import detect_encoding
 from ptviz.tasks.custom.errors import table_error
-from ptviz.tasks.custom.options import DELIMITER_NAMES, LIMITS, MB, TableLimits, TableOptions
+from ptviz.tasks.custom.table_options import DELIMITER_NAMES, LIMITS, MB, TableLimits, TableOptions
 from ptviz.tasks.example import TaskError
 
 _SAMPLE_CHARACTERS, _SAMPLE_LINES = 1_000_000, 2000

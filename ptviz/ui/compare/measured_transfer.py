@@ -12,8 +12,7 @@ import streamlit as st
 
 from ptviz.analysis.similarity import NEURON_METRIC
 from ptviz.analysis.transfer import mean_error_reduction
-from ptviz.experiments import transfer as record
-from ptviz.experiments import transfer_gain
+from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import (
     TargetTask,
@@ -67,7 +66,7 @@ _ESTIMATES_CAPTION = (
 
 def render_measured_transfer(chosen: PromptSelection) -> None:
     """Show both grids as far as they are filled, the buttons that fill them, and the correlation with similarity."""
-    tasks = record.target_tasks(chosen.runs)
+    tasks = transfer_prompts.target_tasks(chosen.runs)
     if not tasks:
         st.caption("There is no task to apply these prompts to: add a finished run of this backbone.")
         return
@@ -80,7 +79,7 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
         return REFRESH_SECONDS if running else 4 * REFRESH_SECONDS if missing else None
 
     st.header("Measured: every prompt on every task, without training")
-    missing = record.count_missing(get_store(), chosen.runs, tasks)
+    missing = zero_shot_transfer.count_missing(get_store(), chosen.runs, tasks)
     st.fragment(_render_and_rerun, run_every=refresh_interval(missing))(
         running, lambda: _render_zero_shot_grid(chosen, tasks)
     )
@@ -118,12 +117,14 @@ def _is_job_running() -> bool:
 
 def _zero_shot_accuracies(chosen: PromptSelection, tasks: tuple[TargetTask, ...]) -> np.ndarray:
     """Return scores without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
-    return record.accuracy_matrix(chosen.runs, tasks, record.measured_scores(get_store(), chosen.runs, tasks))
+    return zero_shot_transfer.accuracy_matrix(
+        chosen.runs, tasks, zero_shot_transfer.measured_scores(get_store(), chosen.runs, tasks)
+    )
 
 
 def _render_zero_shot_grid(chosen: PromptSelection, tasks: tuple[TargetTask, ...]) -> None:
     grid = _zero_shot_accuracies(chosen, tasks)
-    done = f"All {grid.size} cells are measured, each on up to {record.DEFAULT_ROWS} validation rows."
+    done = f"All {grid.size} cells are measured, each on up to {transfer_results.DEFAULT_ROWS} validation rows."
     wanted = TransferJob("zero-shot", tuple(run.id for run in chosen.runs))
     _render_fill_controls(
         chosen, wanted, (int(np.isnan(grid).sum()), grid.size), done, "cells are measured", "Measure", ""
@@ -189,7 +190,9 @@ def _render_fill_controls(
         return
     progress = f"{size - missing} of {size} {words}.{left}"
     running = job is not None and not job.problem
-    if (running and job is not None and job.what == wanted.what) or (not running and record.is_measuring(get_store())):
+    if (running and job is not None and job.what == wanted.what) or (
+        not running and transfer_results.is_measuring(get_store())
+    ):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(1 - missing / size, text=progress)
             if running and st.button("Stop", icon=":material/stop:", key=f"stop-{wanted.what}"):
@@ -216,7 +219,7 @@ def _enqueue(wanted: TransferJob) -> None:
 
 
 def _cli_command(chosen: PromptSelection, wanted: TransferJob) -> str:
-    every = {run.id for run in record.source_prompts(get_store(), chosen.backbone)} == set(wanted.sources)
+    every = {run.id for run in transfer_prompts.source_prompts(get_store(), chosen.backbone)} == set(wanted.sources)
     ids = [] if every else ["--runs", ",".join(wanted.sources)]
     more = ["--gain", "--steps", str(wanted.steps), "--seeds", str(wanted.seeds)] if wanted.what == "gain" else []
     return shlex.join(["ptviz", "transfer", "--backbone", chosen.backbone, *ids, *more])

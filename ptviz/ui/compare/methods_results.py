@@ -39,7 +39,7 @@ from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
 from ptviz.ui.components.report_download import report_download
-from ptviz.ui.libraries import load_libraries, wait_for_libraries
+from ptviz.ui.heavy_libraries import load_libraries, wait_for_libraries
 
 if TYPE_CHECKING:
     from ptviz.reports.document import Report

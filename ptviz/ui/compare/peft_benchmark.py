@@ -17,7 +17,7 @@ from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.peft_benchmark import BenchmarkResult
 from ptviz.analysis.peft_benchmark_files import read_benchmark_files
-from ptviz.experiments.sample_benchmark import benchmark_samples
+from ptviz.experiments.sample_peft_results import benchmark_samples
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_peft_benchmark_panels
 from ptviz.plots.cache import cached_by_signature, last_modified

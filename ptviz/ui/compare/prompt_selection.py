@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.checkpoints.bundle import INPUT, LIBRARY
-from ptviz.experiments import transfer as record
+from ptviz.experiments import transfer_prompts
 from ptviz.methods import build_method, list_methods, method_uses_source_tasks
 from ptviz.paths import expand_user
 from ptviz.plots.cache import cached_by_signature
@@ -28,7 +28,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
 from ptviz.ui.look import inspect_page
-from ptviz.ui.navigation import COMPOSE_PAGE, start_button
+from ptviz.ui.navigation import NEW_RUN_PAGE, start_button
 from ptviz.ui.recorded import shown_recorded_runs
 
 LESSON = (
@@ -90,19 +90,21 @@ class PromptSelection:
     def worker_run(self) -> RunSummary | None:
         """Return a run of this backbone, for requests to the worker that need the backbone."""
         real = [run for run in self.runs if not run.id.startswith(SAVED_PREFIX)]
-        return next(iter(real or record.finished_runs(get_store(), self.backbone, shown_recorded_runs())), None)
+        return next(
+            iter(real or transfer_prompts.finished_runs(get_store(), self.backbone, shown_recorded_runs())), None
+        )
 
 
 def select_prompts() -> PromptSelection | None:
     """Return the selected prompts of one backbone; None, with a hint, if there is nothing to compare."""
-    found = record.source_prompts(get_store(), recorded=_add_recorded())
+    found = transfer_prompts.source_prompts(get_store(), recorded=_add_recorded())
     opened = _load_opened_prompts()
-    without_backbone = record.prompts_without_backbone(get_store())
+    without_backbone = transfer_prompts.prompts_without_backbone(get_store())
     if not found and not opened and not without_backbone:
         st.markdown("No finished run yet. Train the default one and one on a second task, then come back.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
-            st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+            st.page_link(NEW_RUN_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
         train_all_tasks.render_all_tasks_form(RunConfig().backbone, ())
         _checkpoint_input()
         return None
@@ -150,14 +152,14 @@ def select_prompts() -> PromptSelection | None:
 def _add_recorded() -> list[RunSummary]:
     """Return the recorded runs to choose from: all of them unless there are runs of your own, then on request."""
     shown = shown_recorded_runs()
-    if not shown or not record.finished_runs(get_store()):
+    if not shown or not transfer_prompts.finished_runs(get_store()):
         return shown
     help = "prompts that came with ptviz, with their measured transfer"
     return shown if st.toggle("include recorded runs", key="with-recorded", help=help, bind="query-params") else []
 
 
 def _vectors_by_name(summaries: dict[str, RunSummary]) -> dict[str, np.ndarray]:
-    found = {name: record.load_prompt_vectors(get_store(), one) for name, one in summaries.items()}
+    found = {name: transfer_prompts.load_prompt_vectors(get_store(), one) for name, one in summaries.items()}
     return {name: array for name, array in found.items() if array is not None}
 
 
@@ -166,7 +168,7 @@ def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
     unsized = bool(real) and named_backbone_shape(real[0].config.backbone) is None
     if unsized and inspect_page.load_run_vocabulary(get_store().get(real[0].id)) is None:
         st.caption("The worker is reading the sizes of the backbone; reload the page in a few seconds.")
-    found = {run.id: record.load_prompt_vectors(get_store(), run) for run in runs}
+    found = {run.id: transfer_prompts.load_prompt_vectors(get_store(), run) for run in runs}
     return {id: array for id, array in found.items() if array is not None}
 
 
@@ -270,7 +272,9 @@ def _default_runs(runs: Sequence[RunSummary]) -> list[str]:
     for task in sorted({run.config.task for run in order}):
         own = [run for run in order if run.config.task == task]
         found.append(
-            next((run.id for run in own if record.load_prompt_vectors(get_store(), run) is not None), own[0].id)
+            next(
+                (run.id for run in own if transfer_prompts.load_prompt_vectors(get_store(), run) is not None), own[0].id
+            )
         )
     return found if len(found) > 1 else [run.id for run in runs[:_DEFAULT_COUNT]]
 

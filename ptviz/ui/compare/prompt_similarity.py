@@ -10,7 +10,7 @@ import streamlit as st
 
 from ptviz.analysis.projection import Projection
 from ptviz.analysis.similarity import NEURON_METRIC, ROWWISE_METRICS
-from ptviz.experiments import transfer as record
+from ptviz.experiments import transfer_prompts
 from ptviz.figures.transfer import describe_random_similarity
 from ptviz.plots import plot_prompt_projection, plot_prompt_similarity
 from ptviz.plots.prompt_set import load_prompt_set, load_starts, shared_starts
@@ -165,7 +165,7 @@ def _render_projection(chosen: PromptSelection, centred: bool, without: bool) ->
     means = mean_tokens(prompts, centred, without)
     kind = "PCA"
     # The worker is asked through a run, whichever: a projection is of vectors and knows no backbone.
-    carrier = chosen.worker_run or next(iter(record.finished_runs(get_store())), None)
+    carrier = chosen.worker_run or next(iter(transfer_prompts.finished_runs(get_store())), None)
     if len(prompts) >= _MIN_FOR_UMAP and find_spec("umap") is not None and carrier is not None:
         kinds = ("PCA", "UMAP")
         kind = st.segmented_control("projection", kinds, default=kind, key="map", bind="query-params") or kind

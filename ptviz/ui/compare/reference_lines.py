@@ -17,7 +17,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import format_duration
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.worker.background_jobs import ReferenceJob, cancel_job, current_reference_job, submit_job
 

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ptviz.ui.components.csv_download import figure_csv_download
-from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.python_popover import python_popover
 
 _HERE = Path(__file__).parent
 TOOLS_HTML = """

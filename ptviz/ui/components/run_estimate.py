@@ -16,7 +16,7 @@ from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.libraries import wait_for_libraries
+from ptviz.ui.heavy_libraries import wait_for_libraries
 
 _MEASURING, _TRIED = "measuring-speed", "tried-to-measure"
 """Keys of the session: the measurement in progress, and the kinds of runs that were measured, or could not be."""
@@ -83,7 +83,7 @@ def _measure(config: RunConfig) -> None:
 
     Unasked, once for each kind of run, where that is soon done and keeps nothing waiting; otherwise by a button.
     """
-    from ptviz.engine.time_estimate import speed_file
+    from ptviz.engine.measured_speed import speed_file
 
     config = with_absolute_paths(config)
     key = speed_file(config).name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ptviz.tasks import TableOptions, TaskError
-from ptviz.tasks.custom.options import DELIMITER_NAMES, QUOTINGS, format_words
+from ptviz.tasks.custom.table_options import DELIMITER_NAMES, QUOTINGS, format_words
 from ptviz.ui.components.errors import error_box
 
 _DETECT = "detect"

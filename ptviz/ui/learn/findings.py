@@ -10,7 +10,7 @@ from ptviz.engine.time_estimate import estimate_time
 from ptviz.experiments import planned_runs
 from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
-from ptviz.experiments.replication.results import DEFAULT_SEEDS
+from ptviz.experiments.replication.record import DEFAULT_SEEDS
 from ptviz.methods import list_methods
 from ptviz.plots import plot_findings
 from ptviz.plots.cache import cached_by_signature

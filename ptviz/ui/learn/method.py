@@ -30,7 +30,7 @@ from ptviz.ui.learn.method_details import (
     select_backbone_shape,
     select_run,
 )
-from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params
+from ptviz.ui.navigation import NEW_RUN_PAGE, form_query_params
 
 SURVEY_PAGE = "learn/survey.py"
 AFTER_TRAINING, BEFORE_TRAINING = "after training", "before training"
@@ -69,7 +69,7 @@ def render_method_header() -> tuple[str, BackboneInfo]:
         config = RunConfig(backbone=shape.name, method=name)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
-                COMPOSE_PAGE, label="Train it now", icon=":material/play_arrow:", query_params=form_query_params(config)
+                NEW_RUN_PAGE, label="Train it now", icon=":material/play_arrow:", query_params=form_query_params(config)
             )
             st.page_link(SURVEY_PAGE, label="All methods", icon=":material/account_tree:")
             with st.popover("Copy as Python", icon=":material/code:"):

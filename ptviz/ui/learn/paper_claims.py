@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
-from ptviz.experiments.replication.report import comparison_row, describe_comparison
+from ptviz.experiments.replication.comparison_text import comparison_row, describe_comparison
 from ptviz.methods import list_methods
 from ptviz.methods.card import ReportedResult
 from ptviz.plots.method_style import method_title

@@ -18,7 +18,7 @@ from ptviz.analysis.comparison import compare_paired, steps_to_reach, summarise_
 from ptviz.analysis.similarity import SIMILARITY_METRICS
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord
 from ptviz.experiments.replication.metrics import COUNT_METRICS
-from ptviz.experiments.replication.results import DEFAULT_SEEDS
+from ptviz.experiments.replication.record import DEFAULT_SEEDS
 from ptviz.experiments.run_results import load_result
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.methods.hyperparameters import HyperparameterValue

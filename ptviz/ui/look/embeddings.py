@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import PromptGeometry, VocabularyStats
+from ptviz.analysis.prompt_tokens import PromptGeometry, VocabularyStats
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.plots.prompt_tokens import prompt_geometry, vocabulary_stats
 from ptviz.plots.tensor_views import TensorHistory, list_indices

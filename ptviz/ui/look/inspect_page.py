@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from ptviz.analysis.curves import TrainingCurve
+from ptviz.analysis.training import TrainingCurve
 from ptviz.backbone_shape import BackboneShape
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.plots import plot_step_strip, run_tensors
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_tensors import best_snapshot_index
@@ -28,7 +28,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.components.presenter import take_step
-from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
+from ptviz.ui.navigation import NEW_RUN_PAGE, start_button, transfer_link
 from ptviz.ui.recorded import list_targets, run_title
 from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
@@ -117,7 +117,7 @@ def _render_no_run() -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
-        st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+        st.page_link(NEW_RUN_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
 
 
 def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:

@@ -19,7 +19,7 @@ from ptviz.ui.components.errors import error_box
 from ptviz.ui.look import attention, decompositions, inspect_page, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
 from ptviz.ui.look.token_panels import PromptView
-from ptviz.ui.navigation import CHECKPOINT_PAGE, COMPOSE_PAGE
+from ptviz.ui.navigation import CHECKPOINT_PAGE, NEW_RUN_PAGE
 
 _DELETE_ERROR_KEY = "delete-prompt-error"
 
@@ -89,7 +89,7 @@ def render_saved_routing(saved: SavedPrompt) -> None:
         "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods with "
         "several prompts, such as SMoP, PT-MoE and ATTEMPT: select such a run above."
     )
-    st.page_link(COMPOSE_PAGE, label="Start a run from it", icon=":material/tune:", query_params={"begin": saved.id})
+    st.page_link(NEW_RUN_PAGE, label="Start a run from it", icon=":material/tune:", query_params={"begin": saved.id})
 
 
 def render_origin(saved: SavedPrompt) -> None:

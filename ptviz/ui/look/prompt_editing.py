@@ -21,7 +21,7 @@ from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import unique_labels
 from ptviz.ui.components.glossary import render_markdown
-from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
 from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request

@@ -24,7 +24,7 @@ from ptviz.ui.components.forms import hyperparameter_input
 from ptviz.ui.components.linked_selection import make_pick_handler
 from ptviz.ui.look.inspect_page import SnapshotSelection
 from ptviz.ui.look.on_demand import probe_on_demand
-from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params
+from ptviz.ui.navigation import NEW_RUN_PAGE, form_query_params
 
 EXPERTS_KEY, TEXTS_KEY = "experts", "texts"
 """The linked selections of the page, in the session and in the address: experts or sources, and validation texts."""
@@ -184,4 +184,4 @@ def retrain_form(found: SnapshotSelection) -> None:
             now = replace(info, default=values[name])
             values[name] = hyperparameter_input(f"again-{found.run.id}-{name}", now, bind=None)
     address = form_query_params(replace(config, hyperparameters=values))
-    st.page_link(COMPOSE_PAGE, label="Open the form with these settings", icon=":material/tune:", query_params=address)
+    st.page_link(NEW_RUN_PAGE, label="Open the form with these settings", icon=":material/tune:", query_params=address)

@@ -38,8 +38,8 @@ from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import path_input
 from ptviz.ui.components.uploads import check_upload_size, link_of, resolve_link, upload_dir
 from ptviz.ui.look.inspect_page import load_backbone_vocabulary
-from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
-from ptviz.ui.open.try_prompt import try_prompt_panel
+from ptviz.ui.navigation import NEW_RUN_PAGE, open_run_page
+from ptviz.ui.open.try_checkpoint import try_prompt_panel
 from ptviz.ui.recorded import shows_recorded
 
 SIDES = ("a", "b")
@@ -239,7 +239,7 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: Bac
     if inspects:
         st.switch_page(EMBEDDINGS_PAGE, query_params={"run": SAVED_PREFIX + saved.id})
     elif starts:
-        st.switch_page(COMPOSE_PAGE, query_params={"begin": saved.id} | ({"backbone": home} if home else {}))
+        st.switch_page(NEW_RUN_PAGE, query_params={"begin": saved.id} | ({"backbone": home} if home else {}))
     st.badge("saved", icon=":material/check_circle:", color="green")
     st.text(f"{saved.title}: {saved.m} prompt tokens, as {saved.id}")
 

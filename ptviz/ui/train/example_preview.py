@@ -22,7 +22,7 @@ from ptviz.tasks.layout_preview import DecodingTokeniser, LayoutPiece, WordToken
 from ptviz.tasks.template import ReadoutMode, Template, end_token, tokenise
 from ptviz.ui.backend import run_in_thread
 from ptviz.ui.components.errors import error_box
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 from ptviz.ui.train.task_editor import TaskSelection
 
 _EXAMPLES = 20

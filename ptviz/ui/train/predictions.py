@@ -28,7 +28,7 @@ from ptviz.ui.backend import request_answer
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.train.run_page import ANSWER_SECONDS
 
 CONFUSION_CAPTION = (

@@ -12,8 +12,8 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.forms import max_steps
-from ptviz.ui.libraries import load_libraries
-from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_replay, open_run_page
+from ptviz.ui.heavy_libraries import load_libraries
+from ptviz.ui.navigation import NEW_RUN_PAGE, form_query_params, open_replay, open_run_page
 
 
 def render_run_controls(run: Run, status: Status) -> None:
@@ -46,7 +46,7 @@ def render_run_controls(run: Run, status: Status) -> None:
         with st.popover("Branch", icon=":material/call_split:"):
             _branch_form(run)
     st.page_link(
-        COMPOSE_PAGE,
+        NEW_RUN_PAGE,
         label="Duplicate and edit",
         icon=":material/tune:",
         help="opens the form of a new run with these settings",

@@ -23,7 +23,7 @@ from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import path_input
 from ptviz.ui.components.table_form import reading_options_form
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 from ptviz.ui.navigation import OTHER_BACKBONE
 from ptviz.ui.train.task_editor import (
     ANSWER_COLUMNS,

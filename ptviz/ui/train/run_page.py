@@ -20,8 +20,8 @@ from ptviz.ui.components.formatting import format_duration, format_score, render
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.recorded import list_runs, render_recorded_note
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
+from ptviz.ui.train.classroom_queue import render_turn
 from ptviz.ui.train.export_menu import export_menu
-from ptviz.ui.train.queue import render_turn
 
 REFRESH_SECONDS = 1.0
 """Seconds between two refreshes while a run trains; one takes a few hundredths of a second."""

@@ -28,7 +28,7 @@ from ptviz.ui.components.formatting import (
     unique_labels,
 )
 from ptviz.ui.components.report_download import report_download
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison

@@ -12,7 +12,7 @@ from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 
 SAMPLES_CAPTION = (

@@ -18,7 +18,7 @@ from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, 
 from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES, MAX_CHOICES
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, find_columns
 from ptviz.tasks.custom.labels import sort_class_names, to_class_name
-from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
+from ptviz.tasks.custom.table_options import MAX_TEMPLATE, parse_words
 from ptviz.tasks.custom.table_preview import TableHead, read_first_rows, read_table_head
 from ptviz.tasks.metrics import METRICS, check_metric
 from ptviz.tasks.scoring import is_number

@@ -9,7 +9,7 @@ import pytest
 from ptviz.analysis.peft_benchmark import parse_results
 from ptviz.analysis.peft_benchmark_files import read_benchmark_files
 from ptviz.experiments.run_results import load_result
-from ptviz.experiments.sample_benchmark import benchmark_samples, write_benchmark_samples
+from ptviz.experiments.sample_peft_results import benchmark_samples, write_benchmark_samples
 from ptviz.methods import list_methods
 from ptviz.runs.run import Run
 

@@ -41,7 +41,7 @@ def _check(backbone: str, task: str, text: str | None, label: str | None, table:
     from ptviz.backbones import BackboneError, load_tokeniser, read_readout_mode
     from ptviz.backbones.base import NO_WRITER
     from ptviz.engine.model_cache import load_run_task
-    from ptviz.training.label_texts import check_label_texts
+    from ptviz.training.distinct_labels import check_label_texts
 
     found = load_run_task(RunConfig(backbone, task, text=text, label=label, table=table))
     if found.kind != "classification" and read_readout_mode(backbone) in ("pooled", "mask"):

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from ptviz.analysis.geometry import PromptGeometry
+from ptviz.analysis.prompt_tokens import PromptGeometry
 from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, category_axis, empty_figure
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE

@@ -7,11 +7,11 @@ import pytest
 
 from ptviz.backbones import load_backbone, load_tokeniser
 from ptviz.backbones.tiny import make_tiny_tokeniser
-from ptviz.engine.check_labels import check_table_labels
+from ptviz.engine.check_table import check_table_labels
 from ptviz.runs import RunConfig
 from ptviz.tasks import TaskError
 from ptviz.training import train
-from ptviz.training.label_texts import check_label_texts
+from ptviz.training.distinct_labels import check_label_texts
 from tests.families import TASK
 
 UNKNOWN = "\ua500\ua501"

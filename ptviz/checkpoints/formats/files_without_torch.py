@@ -13,7 +13,7 @@ from ptviz.checkpoints.bundle import INPUT, Array, PromptBundle, list_capabiliti
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import read_npy
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, to_prompt_matrix
 from ptviz.checkpoints.limits import LIMITS, Folder, check_scalars, parse_json_object
 from ptviz.safe_text import safe_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ptviz.runs import RunConfig, Store, StoreError
-from ptviz.runs.trackers import EVENT_FILE, write_tensorboard, write_trackio
+from ptviz.runs.tracker_export import EVENT_FILE, write_tensorboard, write_trackio
 from tests.damaged_files import make_run
 
 needs_tensorboard = pytest.mark.skipif(
@@ -57,7 +57,7 @@ def test_trackio_reads_curves_settings_and_scores(store: Store, tmp_path: Path) 
     )
     writer = (
         "import sys; from pathlib import Path; from ptviz.runs import Run\n"
-        "from ptviz.runs.trackers import write_trackio; print(write_trackio(Run(Path(sys.argv[1])), 'mine'))"
+        "from ptviz.runs.tracker_export import write_trackio; print(write_trackio(Run(Path(sys.argv[1])), 'mine'))"
     )
     # In processes of their own: trackio reads its folder from the environment once, and starts threads.
     home = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"}
@@ -84,7 +84,7 @@ def test_what_is_missing_is_said(
     if find_spec("tensorboard"):
         with pytest.raises(StoreError, match="has made no step yet: there is nothing to export"):
             write_tensorboard(run, tmp_path / "events")
-    monkeypatch.setattr("ptviz.runs.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("ptviz.runs.tracker_export.find_spec", lambda name: None)
     for write in (lambda: write_tensorboard(run, tmp_path), lambda: write_trackio(run)):
         with pytest.raises(StoreError, match=r"is not installed: python -m pip install 'ptviz\["):
             write()

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from ptviz.backbone_shape import BackboneShape
-from ptviz.backbones.shape import named_backbone_shape
+from ptviz.backbones.listing import named_backbone_shape
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.experiments import transfer as record
+from ptviz.experiments import transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_results import (
     TransferScore,
     describe_damaged_entries,
@@ -63,18 +63,18 @@ def trained(store: Store, made: Path) -> None:
 
 
 def test_every_score_equals_predict_and_is_measured_once(store, trained, tables, model_cache, monkeypatch):
-    runs = record.finished_runs(store, "tiny-encoder")
-    tasks = record.target_tasks(runs)
+    runs = transfer_prompts.finished_runs(store, "tiny-encoder")
+    tasks = transfer_prompts.target_tasks(runs)
     assert [task.name for task in tasks] == sorted(map(str, tables))
-    assert record.count_missing(store, runs, tasks, 12) == 6
-    cells = list(record.measure_missing(store, runs, tasks, 12, model_cache))
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 12) == 6
+    cells = list(zero_shot_transfer.measure_missing(store, runs, tasks, 12, model_cache))
     assert len({cell.key for cell in cells}) == 6
-    assert record.count_missing(store, runs, tasks, 12) == 0
-    assert not record.is_measuring(store)
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 12) == 0
+    assert not transfer_results.is_measuring(store)
     for cell in cells:
         task = model_cache.task(RunConfig("tiny-encoder", cell.task)).subsample(99, 12, 99)
         method = None
-        if cell.run != record.no_prompt_key("tiny-encoder"):
+        if cell.run != transfer_results.no_prompt_key("tiny-encoder"):
             run = store.get(cell.run)
             backbone = model_cache.backbone(run.config)
             method = model_cache.backend.build_method(run.config.checked(), backbone, model_cache.task(run.config))
@@ -87,63 +87,65 @@ def test_every_score_equals_predict_and_is_measured_once(store, trained, tables,
         )
         right = np.mean([answer == row.label for answer, row in zip(answers, task.validation, strict=True)])
         assert cell.accuracy == pytest.approx(right)
-    assert [cell for cell in record.measured_scores(Store(store.root), runs, tasks, 12).values()] == cells
+    assert [cell for cell in zero_shot_transfer.measured_scores(Store(store.root), runs, tasks, 12).values()] == cells
 
     def never(*args: object) -> None:
         raise AssertionError("a cell was computed twice")
 
-    monkeypatch.setattr(record, "evaluate", never)
-    assert not list(record.measure_missing(store, runs, tasks, 12, model_cache))
-    assert record.count_missing(store, runs, tasks, 11) == 6  # another number of rows is another measurement
+    monkeypatch.setattr(zero_shot_transfer, "evaluate", never)
+    assert not list(zero_shot_transfer.measure_missing(store, runs, tasks, 12, model_cache))
+    assert (
+        zero_shot_transfer.count_missing(store, runs, tasks, 11) == 6
+    )  # another number of rows is another measurement
 
 
 def test_measuring_continues_where_it_stopped(store, trained, model_cache):
-    runs = record.finished_runs(store)
-    tasks = record.target_tasks(runs)
-    going = record.measure_missing(store, runs, tasks, 5, model_cache)
+    runs = transfer_prompts.finished_runs(store)
+    tasks = transfer_prompts.target_tasks(runs)
+    going = zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache)
     first = [next(going), next(going)]
-    assert record.is_measuring(store)
+    assert transfer_results.is_measuring(store)
     with pytest.raises(StoreError, match="another"):
-        next(record.measure_missing(store, runs, tasks, 5, model_cache))
+        next(zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache))
     going.close()
-    assert not record.is_measuring(store)
-    rest = list(record.measure_missing(store, runs, tasks, 5, model_cache))
+    assert not transfer_results.is_measuring(store)
+    rest = list(zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache))
     assert len(rest) == 4
     assert not {cell.key for cell in first} & {cell.key for cell in rest}
 
 
 def test_a_changed_prompt_or_table_is_measured_again(store, trained, tables, model_cache):
-    runs = record.finished_runs(store)
-    tasks = record.target_tasks(runs)
-    list(record.measure_missing(store, runs, tasks, 5, model_cache))
+    runs = transfer_prompts.finished_runs(store)
+    tasks = transfer_prompts.target_tasks(runs)
+    list(zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache))
     one, other = (store.get(run.id).path / "prompt.safetensors" for run in runs)
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
-    assert record.count_missing(store, runs, tasks, 5) == 2
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 5) == 2
     one.write_bytes(kept)
-    assert record.count_missing(store, runs, tasks, 5) == 0
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 5) == 0
     text = tables[0].read_text()
     tables[0].write_text(text + "good thing,good\n")
     try:
-        assert record.count_missing(store, runs, tasks, 5) == 3
+        assert zero_shot_transfer.count_missing(store, runs, tasks, 5) == 3
     finally:
         tables[0].write_text(text)
 
 
 def test_failures_are_reported_and_the_rest_is_measured(store, trained, model_cache):
-    runs = record.finished_runs(store)
+    runs = transfer_prompts.finished_runs(store)
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
-    cells = list(record.measure_missing(store, runs, record.target_tasks(runs), 5, model_cache))
+    cells = list(zero_shot_transfer.measure_missing(store, runs, transfer_prompts.target_tasks(runs), 5, model_cache))
     assert [bool(cell.reason) for cell in cells].count(True) == 2
     assert {cell.run for cell in cells if cell.reason} == {runs[0].id}
-    assert len(record.read_transfer_scores(store)) == 4
+    assert len(transfer_results.read_transfer_scores(store)) == 4
 
 
 def test_a_damaged_record_is_refused_with_what_to_do(store, trained):
     for content in ("{", json.dumps({"cells": 3}), "{}"):
         (store.root / ".transfer.json").write_text(content)
         with pytest.raises(StoreError, match="delete it"):
-            record.read_transfer_scores(store)
+            transfer_results.read_transfer_scores(store)
 
 
 def test_damaged_entries_are_left_out_and_reported(store):
@@ -155,24 +157,24 @@ def test_damaged_entries_are_left_out_and_reported(store):
     path = store.root / ".transfer.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"cells": cells, "trials": runs}))
-    assert record.read_transfer_scores(store) == {good.key: good}
+    assert transfer_results.read_transfer_scores(store) == {good.key: good}
     assert len(read_transfer_runs(store)) == 1
     said = describe_damaged_entries(store)
     assert f"{path}: 7 entries are damaged and left out" in said
     assert "cells[0]: run: expected a text; got a whole number" in said
     save_measurement(store, replace(good, run="new"))
-    assert set(record.read_transfer_scores(store)) == {good.key, ("new", "b", 5)}
+    assert set(transfer_results.read_transfer_scores(store)) == {good.key, ("new", "b", 5)}
     assert len(read_transfer_runs(store)) == 1
     assert describe_damaged_entries(store) == ""
 
 
 def test_input_prompts(store, trained, model_cache):
-    config = replace(record.finished_runs(store)[0].config, method="prefix-tuning", hyperparameters={"m": 3})
+    config = replace(transfer_prompts.finished_runs(store)[0].config, method="prefix-tuning", hyperparameters={"m": 3})
     execute_run(store.create(config).path, model_cache)
     sizes = named_backbone_shape("tiny-encoder")
     assert sizes is not None
-    for summary in record.finished_runs(store):
-        found = record.load_input_prompt(store.get(summary.id), sizes)
+    for summary in transfer_prompts.finished_runs(store):
+        found = transfer_prompts.load_input_prompt(store.get(summary.id), sizes)
         if summary.config.method == "prefix-tuning":
             assert found is None
         else:
@@ -188,37 +190,44 @@ def test_an_input_dependent_prompt_is_not_one_prompt():
         spec = Spec.from_sizes(32, 2, 4, 8, config.training.length, config.source_tasks())
         shapes = build_method(method, spec, config.hyperparameters).state_dict()
         state = {name: torch.rand(t.shape).to(t.dtype) for name, t in shapes.items()}
-        found = record.load_input_prompt(SimpleNamespace(config=config, prompt=lambda state=state: state), sizes)
+        found = transfer_prompts.load_input_prompt(
+            SimpleNamespace(config=config, prompt=lambda state=state: state), sizes
+        )
         assert (found is not None) == single, method
         if found is not None:
             assert found.shape[1] == 32
 
 
 def test_accuracies_are_at_their_rows_and_columns(store, trained, model_cache):
-    runs = record.finished_runs(store)
-    tasks = record.target_tasks(runs)
-    cells = {cell.key: cell for cell in record.measure_missing(store, runs, tasks, 5, model_cache)}
-    grid = record.accuracy_matrix(runs, tasks, cells, 5)
+    runs = transfer_prompts.finished_runs(store)
+    tasks = transfer_prompts.target_tasks(runs)
+    cells = {cell.key: cell for cell in zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache)}
+    grid = zero_shot_transfer.accuracy_matrix(runs, tasks, cells, 5)
     assert grid.shape == (2, 3)
     assert grid[1, 0] == cells["bare:tiny-encoder", tasks[1].name, 5].accuracy
     assert grid[0, 2] == cells[runs[1].id, tasks[0].name, 5].accuracy
     del cells[runs[0].id, tasks[1].name, 5]
-    assert np.isnan(record.accuracy_matrix(runs, tasks, cells, 5)).tolist() == [[False] * 3, [False, True, False]]
-    assert np.isnan(record.accuracy_matrix(runs, tasks, cells)).all()  # another number of rows
-    assert record.accuracy_matrix([], [], {}).shape == (0, 1)
+    assert np.isnan(zero_shot_transfer.accuracy_matrix(runs, tasks, cells, 5)).tolist() == [
+        [False] * 3,
+        [False, True, False],
+    ]
+    assert np.isnan(zero_shot_transfer.accuracy_matrix(runs, tasks, cells)).all()  # another number of rows
+    assert zero_shot_transfer.accuracy_matrix([], [], {}).shape == (0, 1)
 
 
 def test_more_tasks_follow_those_of_the_runs(store, trained, tables):
-    runs = record.finished_runs(store)
-    found = record.target_tasks(runs, [str(tables[0]), "trec6", "trec6"])
+    runs = transfer_prompts.finished_runs(store)
+    found = transfer_prompts.target_tasks(runs, [str(tables[0]), "trec6", "trec6"])
     assert [target.name for target in found] == [*sorted(map(str, tables)), "trec6"]
-    assert record.target_tasks([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
+    assert (
+        transfer_prompts.target_tasks([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
+    )
 
 
 def test_saved_prompts_of_one_title_stay_separate(store):
     for title in ("mine", "mine", "other"):
         saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
-    found = record.prompts_without_backbone(store)
+    found = transfer_prompts.prompts_without_backbone(store)
     assert len(found) == 3
     assert "other" in found
     assert "mine" not in found, "prompts of one title are distinguished by their ids"
@@ -227,5 +236,5 @@ def test_saved_prompts_of_one_title_stay_separate(store):
 def test_a_locked_record_is_detected(store, trained):
     lock = FileLock(store.root / ".transfer.lock")
     assert lock.acquire()
-    assert record.is_measuring(store)
+    assert transfer_results.is_measuring(store)
     lock.release()

@@ -11,7 +11,7 @@ from ptviz.runs import RunSummary
 from ptviz.ui.backend import whole_store
 from ptviz.ui.classroom import is_classroom
 from ptviz.ui.components.formatting import format_duration, shorten_text
-from ptviz.ui.libraries import load_libraries
+from ptviz.ui.heavy_libraries import load_libraries
 
 _LISTED = 5
 """Runs whose places are listed at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.curves import (
+from ptviz.analysis.training import (
     StageSpan,
     TrainingCurve,
     build_training_curve,

@@ -1,4 +1,4 @@
-"""Torch and what is built on it, loaded by one thread after the first page is drawn."""
+"""Torch and what is built on it, loaded by one thread after the first page is drawn or some seconds after the start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 
 import streamlit as st
 
-_MODULES = ("ptviz.ui.train.run_page", "torch", "ptviz.backbones.registry", "ptviz.runs.method_tensors")
+_MODULES = ("ptviz.ui.train.run_page", "torch", "ptviz.backbones.loading", "ptviz.runs.method_tensors")
 """The page that Start opens, then what the other pages compute with."""
 _LOCK = Lock()
 _BEGUN, _LOADED = Event(), Event()

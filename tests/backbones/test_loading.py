@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_backbone, packaged, read_readout_mode
-from ptviz.backbones.registry import read_backbone_shape
+from ptviz.backbones.loading import read_backbone_shape
 from ptviz.backbones.tiny import TINY_BACKBONES, make_tiny_tokeniser
 from ptviz.methods import build_method
 from ptviz.package_index import DownloadError, Progress

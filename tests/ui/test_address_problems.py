@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ptviz.ui.address import nearest_pages, unknown_path
+from ptviz.ui.address_problems import nearest_pages, unknown_path
 
-TITLES = {"": "Home", "decompositions": "Decompositions", "compose": "New run", "runs": "All runs", "watch": "Watch"}
+TITLES = {"": "Home", "decompositions": "Decompositions", "new-run": "New run", "runs": "All runs", "watch": "Watch"}
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_path_of_no_page_is_found(url: str, expected: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
-    [("decomposition", "decompositions"), ("new-run", "compose"), ("all-runs", "runs"), ("Watches", "watch")],
+    [("decomposition", "decompositions"), ("newrun", "new-run"), ("all-runs", "runs"), ("Watches", "watch")],
 )
 def test_the_nearest_page_is_suggested_by_path_or_title(asked: str, expected: str) -> None:
     assert nearest_pages(asked, TITLES)[0] == expected

@@ -6,18 +6,15 @@ Scores are stored by ``ptviz.experiments.transfer_results``, keyed by prompt, ta
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.backbone_shape import BackboneShape
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
@@ -27,49 +24,19 @@ from ptviz.experiments.transfer_results import (
     TargetTask,
     TransferScore,
     acquire_record_lock,
-    fingerprint,
-    is_measuring,
     no_prompt_key,
     read_transfer_scores,
     save_measurement,
 )
-from ptviz.methods import list_methods
 from ptviz.methods.base import PromptMethod
 from ptviz.runs import saved_prompts
 from ptviz.runs.config import RunConfig
-from ptviz.runs.embedding_table import find_backbone_shape
-from ptviz.runs.method_tensors import effective_prompt
-from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.runs.status import Status
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import Task
 from ptviz.training import evaluate
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
-
-__all__ = [
-    "DEFAULT_ROWS",
-    "ScoreJob",
-    "TargetTask",
-    "TransferScore",
-    "accuracy_matrix",
-    "count_missing",
-    "finished_runs",
-    "is_measuring",
-    "load_input_prompt",
-    "load_prompt_vectors",
-    "measure_jobs",
-    "measure_missing",
-    "measured_scores",
-    "no_prompt_key",
-    "prompts_without_backbone",
-    "read_transfer_scores",
-    "saved_prompt_summaries",
-    "source_prompts",
-    "target_tasks",
-]
 
 
 class ScoreJob(NamedTuple):
@@ -79,85 +46,6 @@ class ScoreJob(NamedTuple):
     config: RunConfig
     target: TargetTask
     stamp: str
-
-
-def finished_runs(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:
-    """Return the finished runs, newest first, then the ``recorded`` ones; only those of ``backbone`` if given."""
-    return [
-        summary
-        for summary in [*store.list_targets(), *recorded]
-        if summary.status.state == "finished"
-        and summary.config.method in list_methods()
-        and backbone in (None, summary.config.backbone)
-    ]
-
-
-def saved_prompt_summaries(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """Return the saved prompts of input vectors, each as the summary of a finished run."""
-    summaries = []
-    for saved in saved_prompts.list_saved_prompts(store.prompts_folder):
-        if set(saved.shapes) == {"embeddings"} and backbone in (None, saved.backbone):
-            m = source_hyperparameters(saved.m)
-            config = RunConfig(saved.backbone, saved.task or "", SOURCE_METHOD, m, name=saved.title, start=saved.id)
-            summaries.append(RunSummary(SAVED_PREFIX + saved.id, config, Status("finished", created=saved.made)))
-    return summaries
-
-
-def prompts_without_backbone(store: Store) -> dict[str, RunSummary]:
-    """Return the saved prompts with no known backbone by title; titles that occur twice end with the id."""
-    found = saved_prompt_summaries(store, "")
-    counts = Counter(one.name for one in found)
-    titles = (one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}" for one in found)
-    return dict(zip(titles, found, strict=True))
-
-
-def source_prompts(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:
-    """Return the prompts that can be tried on other tasks: of finished and ``recorded`` runs, then the saved ones."""
-    saved = [one for one in saved_prompt_summaries(store, backbone) if one.config.backbone]
-    return finished_runs(store, backbone, recorded) + saved
-
-
-def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:
-    """Return the tasks these runs were trained on, sorted by name, followed by the tasks in ``more``."""
-    trained = [run.config for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)]
-    found = {config.task: TargetTask(config.task, config.text, config.label, config.table) for config in trained}
-    own = [found[name] for name in sorted(found)]
-    return (*own, *(TargetTask(name) for name in dict.fromkeys(more) if name not in found))
-
-
-def load_input_prompt(run: Run, sizes: BackboneShape) -> Float[np.ndarray, "m d"] | None:
-    """Load the best prompt of a run as input vectors; None for keys and values, and for a prompt per input.
-
-    Raises:
-        StoreError: if the run's prompt is damaged, or no longer fits the method.
-    """
-    used = effective_prompt(run.config, run.prompt(), sizes)
-    return used.array if used is not None and used.axes == ("m", "d") else None
-
-
-def load_prompt_vectors(store: Store, source: RunSummary) -> Float[np.ndarray, "m d"] | None:
-    """Load the prompt of a run or a saved prompt as input vectors.
-
-    None for a method without one such prompt, a prompt that cannot be read, and a backbone whose shape is not known.
-    """
-    sizes = find_backbone_shape(source.config.backbone)
-    if sizes is None and not source.id.startswith(SAVED_PREFIX):
-        return None
-    return _cached_prompt_vectors(store.root, source.id, fingerprint(store, source.id, TargetTask("")), sizes)
-
-
-@lru_cache(maxsize=1024)  # A page over many runs loads all of them on every rerun.
-def _cached_prompt_vectors(
-    root: Path, id: str, stamp: str, sizes: BackboneShape | None
-) -> Float[np.ndarray, "m d"] | None:
-    store = Store(root)
-    try:
-        if sizes is None or id.startswith(SAVED_PREFIX):
-            tensors = saved_prompts.load_prompt_tensors(store.prompts_folder, id.removeprefix(SAVED_PREFIX))
-            return tensors["embeddings"].numpy()
-        return load_input_prompt(store.get(id), sizes)
-    except (StoreError, ValueError):
-        return None
 
 
 def measured_scores(
