@@ -61,7 +61,7 @@ class MethodSummary:
     """One method over its seeds: ``tests`` are the test scores by ``metric`` in the order of ``seeds``.
 
     ``sd`` needs two seeds, and so does ``interval``, unless the scores of one seed's test ``rows`` are known. Seconds
-    and steps are means over seeds, memory is the largest; ``steps90`` and ``steps95`` are the updates until 90 and 95 %
+    and steps are means over seeds, memory is the largest; ``steps90`` and ``steps95`` are the updates until 90 and 95%
     of a run's own best validation score.
     """
 
@@ -103,7 +103,7 @@ class PairedComparison:
 
     @property
     def verdict(self) -> PairVerdict:
-        """Return whether ``first`` is better or worse at 95 %, after the correction; unclear with too few seeds."""
+        """Return whether ``first`` is better or worse at 95%, after the correction; unclear with too few seeds."""
         if len(self.seeds) < MIN_SEEDS or self.adjusted is None or self.adjusted >= 1 - CONFIDENCE_LEVEL:
             return "unclear"
         return "better" if self.mean > 0 else "worse"

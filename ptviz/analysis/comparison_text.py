@@ -11,8 +11,8 @@ from ptviz.analysis.statistics import INTERVAL_MARKS
 from ptviz.tasks.metrics import ACCURACY, Metric
 
 HEADINGS = (
-    *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
-    *("file MB", "steps to 90 / 95 % of best", "seeds"),
+    *("method", "test", "sd", "95% interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
+    *("file MB", "steps to 90 / 95% of best", "seeds"),
 )
 
 
@@ -25,7 +25,7 @@ def headings(metric: Metric) -> tuple[str, ...]:
 def pair_headings(metric: Metric) -> tuple[str, ...]:
     """Return the headings of ``pair_rows``."""
     difference = "points" if metric.unit else "difference"
-    return ("against", difference, "95 % interval", "seeds", "p", "p, corrected", "verdict")
+    return ("against", difference, "95% interval", "seeds", "p", "p, corrected", "verdict")
 
 
 def pair_rows(pairs: Iterable[Mapping[str, Any]], metric: Metric) -> list[tuple[str, ...]]:

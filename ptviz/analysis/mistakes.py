@@ -58,12 +58,12 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The examples with a certainty in (``low``, ``high``]: their mean certainty, accuracy, and its 95 % interval."""
+    """The examples with a confidence in (``low``, ``high``]: their mean confidence, accuracy, and its 95% interval."""
 
     low: float
     high: float
     count: int
-    certainty: float
+    confidence: float
     accuracy: float
     interval: ConfidenceInterval
 
@@ -84,7 +84,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class LengthGroup:
-    """The examples with ``shortest`` to ``longest`` words, their mean score and its 95 % interval over examples."""
+    """The examples with ``shortest`` to ``longest`` words, their mean score and its 95% interval over examples."""
 
     shortest: int
     longest: int
@@ -146,21 +146,21 @@ def _ratio(part: np.integer, whole: np.integer) -> float | None:
 
 
 def compute_calibration(
-    certainty: Sequence[float] | Float[np.ndarray, " n"],
+    confidence: Sequence[float] | Float[np.ndarray, " n"],
     right: Sequence[bool] | Bool[np.ndarray, " n"],
     bins: int = CALIBRATION_BINS,
 ) -> Calibration:
-    """Compare certainty, the probability of the predicted class, with accuracy, in bins of equal width from 0 to 1.
+    """Compare confidence, the probability of the predicted class, with accuracy, in bins of equal width from 0 to 1.
 
     Raises:
-        ValueError: for a number of bins outside 1 to 100, or a certainty outside 0 to 1.
+        ValueError: for a number of bins outside 1 to 100, or a confidence outside 0 to 1.
     """
     if not 1 <= bins <= MAX_BINS:
         raise ValueError(f"bins: expected 1 to {MAX_BINS}; got {bins}")
-    sure, hits = np.asarray(certainty, dtype=np.float64), np.asarray(right, dtype=bool)
+    sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
     if len(sure) and not (np.isfinite(sure).all() and sure.min() >= 0 and sure.max() <= 1 + 1e-6):
-        raise ValueError("certainty: expected probabilities from 0 to 1")
-    # (low, high], as Guo et al.; a certainty of 0 is in the first bin.
+        raise ValueError("confidence: expected probabilities from 0 to 1")
+    # (low, high], as Guo et al.; a confidence of 0 is in the first bin.
     number = np.clip(np.ceil(sure.clip(max=1) * bins).astype(int) - 1, 0, bins - 1)
     found = []
     for index in np.unique(number):
@@ -178,7 +178,7 @@ def compute_calibration(
 def _ece(
     number: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int
 ) -> float:
-    """Return the sum over bins of count / n times |accuracy - mean certainty|; NaN without examples."""
+    """Return the sum over bins of count / n times |accuracy - mean confidence|; NaN without examples."""
     if not len(sure):
         return float("nan")
     gaps = np.bincount(number, weights=right - sure, minlength=bins)

@@ -47,7 +47,7 @@ class PromptGeometry:
 
     @property
     def outside_vocabulary(self) -> Bool[np.ndarray, " m"]:
-        """Return which tokens are farther from the vocabulary than 95 % of its tokens from their nearest other."""
+        """Return which tokens are farther from the vocabulary than 95% of its tokens from their nearest other."""
         if self.vocabulary_stats is None or not len(self.distances):
             return np.zeros(len(self.norms), dtype=bool)
         far: Bool[np.ndarray, " m"] = self.distances > self.vocabulary_stats.distance_quantiles[-1]

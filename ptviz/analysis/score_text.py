@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from ptviz.tasks.metrics import Metric
 
 
-def format_score(metric: Metric, score: float | None) -> str:
-    """Return a score by a metric as text: 0.8375 as 83.8 %, a correlation as 0.84, None as a dash."""
-    return format_percent(score) if metric.unit or score is None or not math.isfinite(score) else metric.format(score)
+def format_score(metric: Metric, score: float | None, missing: str = "-") -> str:
+    """Return a score by a metric as text: 0.8375 as 83.8%, a correlation as 0.84; ``missing`` for None and NaN."""
+    return missing if score is None or not math.isfinite(score) else metric.format(score)
 
 
-def format_percent(share: float | None) -> str:
-    """Return a share as text: 0.8375 as 83.8 %, None as a dash."""
-    return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
+def format_percent(share: float | None, digits: int = 1, missing: str = "-") -> str:
+    """Return a share as text: 0.8375 as 83.8%; ``missing`` for None and NaN."""
+    return missing if share is None or not math.isfinite(share) else f"{share:.{digits}%}"

@@ -104,7 +104,7 @@ def compute_similarity(
 
 @dataclass(frozen=True)
 class RandomSimilarity:
-    """The similarity of unrelated prompts: the median over ``pairs`` of random ones, and the middle 95 %.
+    """The similarity of unrelated prompts: the median over ``pairs`` of random ones, and the middle 95%.
 
     NaN with fewer than two prompts, or where the measure is not defined.
     """
@@ -148,7 +148,7 @@ def random_similarity(
 
 
 def summarise_random_similarity(found: Sequence[Float[np.ndarray, "n n"]], seed: int) -> RandomSimilarity:
-    """Return the median and the middle 95 % of the pairs in similarity matrices of random prompts."""
+    """Return the median and the middle 95% of the pairs in similarity matrices of random prompts."""
     values = np.concatenate([one[np.triu_indices(len(one), 1)] for one in found]) if found else np.zeros(0)
     if not values.size or not np.isfinite(values).all():
         return RandomSimilarity(math.nan, math.nan, math.nan, 0, seed)

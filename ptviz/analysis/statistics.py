@@ -23,7 +23,7 @@ MIN_SEEDS = 5
 """Fewest seeds for a verdict."""
 _RESAMPLES = 10_000
 
-INTERVAL_MARKS = {"seeds": "", "rows": " (rows)"}
+INTERVAL_MARKS = {"seeds": "", "rows": " (examples)"}
 """What follows an interval where it is printed, by what it is over."""
 
 Judgement = Literal["holds", "does not hold", "unclear"]
@@ -31,7 +31,7 @@ Judgement = Literal["holds", "does not hold", "unclear"]
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """A 95 % interval of a mean; ``over`` says what was drawn: seeds, or the test rows of one seed."""
+    """A 95% interval of a mean; ``over`` says what was drawn: seeds, or the test rows of one seed."""
 
     low: float
     high: float
@@ -118,7 +118,7 @@ def wilson_interval(hits: int, count: int, level: float = CONFIDENCE_LEVEL) -> C
 
 
 def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool = False) -> Judgement:
-    """Return whether a mean difference over seeds lies above ``-margin``, with 95 % confidence.
+    """Return whether a mean difference over seeds lies above ``-margin``, with 95% confidence.
 
     It holds if the whole interval does, does not hold if none of it does, and is unclear otherwise, with fewer than
     ``MIN_SEEDS`` seeds, and where the seeds did not vary at all. ``exact`` values, such as counts of parameters, are

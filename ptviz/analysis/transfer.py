@@ -37,7 +37,7 @@ class Dendrogram:
 
 @dataclass(frozen=True)
 class CorrelationEstimate:
-    """A correlation (-1 to 1) and its 95 % bootstrap interval; NaN with too few points."""
+    """A correlation (-1 to 1) and its 95% bootstrap interval; NaN with too few points."""
 
     value: float = math.nan
     low: float = math.nan

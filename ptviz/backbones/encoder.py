@@ -25,7 +25,7 @@ class EncoderBackbone(Backbone):
 
     The prompt follows [CLS] at positions 1 to m (elsewhere in a template: at the positions after the token before it),
     and the text keeps the positions it has without a prompt: the frozen model sees its text unchanged, with a prompt
-    added. Trained keys and values count as past positions instead, as in the released code of P-tuning v2 and as on
+    added. Trained keys and values count as past positions instead, as in the released code of P-Tuning v2 and as on
     decoders: the text begins at position m.
     """
 

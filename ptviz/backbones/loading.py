@@ -73,7 +73,7 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
     """Load a frozen backbone that takes prompts.
 
     ``name`` is ``minilm-l6``, ``smollm2-135m``, ``gemma3-270m``, ``tiny-encoder``, ``tiny-decoder``,
-    ``tiny-encoder-decoder``, a local folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen
+    ``tiny-encoder-decoder``, a local folder in transformers' layout, or a Hub id. ``dtype`` is the type of the frozen
     weights, ``float32``, ``bfloat16``, or ``auto``: the faster here, measured once; prompts are always float32. Code
     that comes with a model is never run: weights are read from safetensors, else from ``pytorch_model.bin`` by torch's
     restricted unpickler: it makes tensors only.

@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, METHOD_STATE = (
     "input prompt",
     "key-value prompt",
-    "library of prompts",
+    "collection of prompts",
     "prompts from factors",
     "prompts inside layers",
     "parts of a method",
@@ -176,12 +176,12 @@ def list_capabilities(
         "its vectors become the first value of a new prompt" if single else "no single prompt lies in the file"
     )
     return (
-        Capability("look at its vectors", True),
+        Capability("inspect its vectors", True),
         Capability("compare it with other prompts", single, alike if single else "it holds no prompt of single tokens"),
-        Capability("answer with it", single and not unusable, run),
+        Capability("predict with it", single and not unusable, run),
         Capability(START_RUN, single and not unusable, start),
         Capability(
-            "go on with the training it came from",
+            "resume its training",
             False,
             irreversible or "the file has only the prompt: no optimiser state and no data",
         ),

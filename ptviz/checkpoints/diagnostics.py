@@ -171,7 +171,7 @@ def incompatibilities(bundle: PromptBundle, reference: BackboneReference) -> lis
     if others := sorted(widths - {reference.shape.width}):
         found = " and ".join(map(str, others))
         wrong.append(
-            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have {found}"
+            f"wrong width for {reference.name}: its vectors have {reference.shape.width} dimensions, these have {found}"
         )
     for name, values in bundle.tensors.items():
         sizes = dict(zip(values.axes, values.array.shape, strict=True))

@@ -23,7 +23,7 @@ from ptviz.validation import InvalidData, Name, decode_json
 
 CLASSROOM_VARIABLE = "PTVIZ_CLASSROOM"
 MAX_UPLOAD_MB, MAX_UPLOADS_MB = 5, 50
-"""Largest upload of a visitor, and largest sum of all of hers."""
+"""Largest upload of a visitor, and largest sum of all of theirs."""
 MAX_SAVED_PROMPTS = 50
 """Prompts that one visitor may have saved at a time."""
 _LIMITS = {"batch": 64, "length": 256, "validation_rows": 1000, "test_rows": 2000}
@@ -91,7 +91,7 @@ class ClassroomRules:
         """Check that a visitor with so many runs may have ``more``.
 
         Raises:
-            ValueError: if not, with what she can do.
+            ValueError: if not, with what the visitor can do.
         """
         if runs + more > self.max_runs:
             raise ValueError(

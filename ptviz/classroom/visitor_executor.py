@@ -43,7 +43,7 @@ class VisitorExecutor(LocalExecutor):
 
     def submit(self, config: RunConfig) -> Run:
         """Queue a new run of the visitor; see ``StoreExecutor.submit``."""
-        self.check_submissions([config])  # Before anything is loaded by a name that she gave.
+        self.check_submissions([config])  # Before anything is loaded by a name from the visitor.
         return super().submit(config)
 
     def stop(self, id: str, reason: str = STOPPED_BY_USER) -> None:

@@ -26,7 +26,7 @@ def uploads_folder(owner: str) -> Path:
 
 
 class VisitorStore(Store):
-    """The store ``whole`` as one visitor sees it. What is not hers and not shared does not exist here."""
+    """The store ``whole`` as one visitor sees it. What is not theirs and not shared does not exist here."""
 
     def __init__(self, whole: Store, owner: str, rules: ClassroomRules) -> None:
         super().__init__(whole.root)
@@ -65,10 +65,10 @@ class VisitorStore(Store):
         return path
 
     def claim_draft(self, draft: Path) -> None:
-        """Note that a new run is the visitor's, after checking that she may have one more.
+        """Note that a new run is the visitor's, after checking that they may have one more.
 
         Raises:
-            StoreError: if she may not, or it cannot be noted.
+            StoreError: if they may not, or it cannot be noted.
         """
         if self.owner == NOBODY:
             raise StoreError("a run of a classroom needs a visitor: reload the page")
@@ -90,7 +90,7 @@ class VisitorStore(Store):
         """Check that the visitor may save one more prompt.
 
         Raises:
-            StoreError: if she has as many as a visitor may have.
+            StoreError: if they have as many as a visitor may have.
         """
         if (count := len(list_saved_prompts(self.prompts_folder))) >= MAX_SAVED_PROMPTS:
             raise StoreError(
@@ -99,7 +99,7 @@ class VisitorStore(Store):
             )
 
     def check_own(self, id: str) -> None:
-        """Check that a run is the visitor's own, so that she may change it.
+        """Check that a run is the visitor's own, so that they may change it.
 
         Raises:
             StoreError: if there is no such run for her, or it is another's.

@@ -40,7 +40,8 @@ def serve(
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
     classroom: Annotated[
-        bool, typer.Option("--classroom", help="Let a class in: each visitor has runs of her own, and they take turns.")
+        bool,
+        typer.Option("--classroom", help="Serve a class: each visitor has their own runs, and visitors take turns."),
     ] = False,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="With --classroom: most training steps of a visitor's run (1000).")

@@ -21,7 +21,7 @@ from ptviz.cli.wait_for_runs import print_message, wait_for_runs
 
 def attach(
     address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster. Default: as $PTVIZ_RAY_ADDRESS says, or auto.")
+        str | None, typer.Option(help="Address of the Ray cluster. Default: $PTVIZ_RAY_ADDRESS, or auto.")
     ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Only show the nodes and the queue.")] = False,
     as_json: JsonOption = False,

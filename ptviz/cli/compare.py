@@ -237,14 +237,14 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_line("\nThe vote of a method's prompts, one for each seed:")
         print_table(ENSEMBLE_HEADINGS, _ensemble_rows(result, metric))
     if result.get("references"):
-        print_line("\nReferences, which train the backbone itself and are no methods of the survey:")
+        print_line("\nReferences, which train the backbone itself and are not methods of the survey:")
         print_table(REFERENCE_HEADINGS, _reference_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
         print_line(f"Too few seeds for a verdict: it needs {MIN_SEEDS} (--seeds {MIN_SEEDS}).", error=True)
     if any(summary.interval and summary.interval.over == "rows" for summary in summaries):
-        print_line("Intervals marked (rows) are over the test rows of one seed; another seed may differ.", error=True)
+        print_line("Intervals marked (examples) are over test examples of one seed; another may differ.", error=True)
 
 
 def _format_latex(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
@@ -252,7 +252,7 @@ def _format_latex(result: dict[str, Any], summaries: Sequence[MethodSummary]) ->
     from ptviz.tasks.metrics import recorded_metric
 
     metric = recorded_metric(result["metric"])
-    caption = f"{_title(result)} Means over seeds with Student's 95 % intervals."
+    caption = f"{_title(result)} Means over seeds with Student's 95% intervals."
     parts = [latex_table(headings(metric), [table_cells(one, metric) for one in summaries], caption=caption)]
     if len(summaries) > 1:
         rows = pair_rows(result["against_the_first"], metric)
@@ -275,7 +275,7 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
         parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
     if result.get("references"):
-        parts.append("References, which train the backbone itself and are no methods of the survey:")
+        parts.append("References, which train the backbone itself and are not methods of the survey:")
         parts.append(markdown_table(REFERENCE_HEADINGS, _reference_rows(result, metric)))
     return "\n\n".join(parts)
 

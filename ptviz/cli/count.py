@@ -36,4 +36,4 @@ def count(
     if as_json:
         print_json(counts)
     else:
-        print_line(f"trained {counts['trained']:,}\nstored  {counts['stored']:,}")
+        print_line(f"trainable {counts['trained']:,}\nstored    {counts['stored']:,}")

@@ -37,7 +37,7 @@ HEADINGS = (
     "first",
     "second",
     "first minus second",
-    "95 % interval",
+    "95% interval",
     "seeds",
     "verdict",
 )
@@ -187,7 +187,7 @@ def _format_markdown(results: list[StudyResult]) -> str:
     from ptviz.experiments.replication.comparison_text import comparison_row
 
     lines = [
-        "| finding | here | compared, in points of accuracy or counts | first minus second | 95 % interval | seeds |",
+        "| finding | here | compared, in points of accuracy or counts | first minus second | 95% interval | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for one in results:

@@ -153,7 +153,7 @@ def _load_text_generator(path: str, backbone: str, prompt: str | None, step: int
         if step is None and saved is not None:
             return load_text_generator(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
     if step is not None:
-        raise UsageError(f"--step is for runs; {path} is no run")
+        raise UsageError(f"--step is for runs; {path} is not a run")
     bundle = open_checkpoint(resolve_checkpoint(Path(path)))
     return load_checkpoint_text_generator(bundle, backbone, model_cache, prompt, pattern)
 

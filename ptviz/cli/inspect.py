@@ -33,7 +33,7 @@ def inspect(
 ) -> None:
     """Inspect a soft-prompt checkpoint of any format, safely.
 
-    Reads PEFT folders, .npy, .npz, .safetensors, torch files, OpenPrompt, P-tuning v2, DePT, KoboldAI, mkultra, textual
+    Reads PEFT folders, .npy, .npz, .safetensors, torch files, OpenPrompt, P-Tuning v2, DePT, KoboldAI, mkultra, textual
     inversion, and runs and bundles of ptviz. No code in the file is executed.
     """
     from ptviz.checkpoints import CheckpointError, diagnose, open_checkpoint

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CLASS_HEADINGS = ("class", "examples", "precision", "recall", "F1", "zero-shot recall")
-_TEXT_HEADINGS = ("text", "label", "predicted", "certainty", "zero-shot")
+_TEXT_HEADINGS = ("text", "label", "predicted", "confidence", "zero-shot")
 _WRITTEN_HEADINGS = ("input", "target", "output", "score", "zero-shot", "zero-shot score")
 
 
@@ -42,7 +42,7 @@ def errors(
 ) -> None:
     """Show the errors of a finished run on its test examples.
 
-    Prints what the prompt fixed and broke against zero-shot, the most certain first; the expected calibration error;
+    Prints what the prompt fixed and broke against zero-shot, the most confident first; the expected calibration error;
     and precision, recall and F1 of each class. Of a run on several tasks, RUN@TASK is one.
     """
     from ptviz.plots.mistakes import error_summary
@@ -70,7 +70,7 @@ def errors(
         table(_CLASS_HEADINGS, [_class_cells(one) for one in data["classes"]])
     for change, found in changed.items():
         if found:
-            print_line(f"\n{change} by the prompt, the most certain first:")
+            print_line(f"\n{change} by the prompt, the most confident first:")
             written = "output" in found[0]
             table(_WRITTEN_HEADINGS if written else _TEXT_HEADINGS, [_text_cells(row) for row in found])
 
@@ -122,4 +122,4 @@ def _text_cells(row: dict[str, Any]) -> tuple[str, ...]:
     if "output" in row:
         scores = format_percent(row["score"]), format_percent(row["zero_shot_score"])
         return row["input"], row["target"], row["output"], scores[0], row["zero_shot"], scores[1]
-    return row["text"], row["label"], row["predicted"], format_percent(row["certainty"]), row["zero_shot"]
+    return row["text"], row["label"], row["predicted"], format_percent(row["confidence"]), row["zero_shot"]

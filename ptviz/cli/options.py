@@ -115,7 +115,7 @@ _TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str,
             typer.Option(
-                help="Where soft tokens stand, on any task: prefix (before the texts), or infix (behind the last)."
+                help="Position of the prompt tokens, on any task: prefix (before the texts) or infix (after the last)."
             ),
         ],
         "prefix",
@@ -137,19 +137,19 @@ def with_table_options(argument: str) -> Callable[[Callable[..., None]], Callabl
 
 _EXECUTOR_OPTIONS: dict[str, tuple[Any, Any]] = {
     "executor": (
-        Annotated[str | None, typer.Option(help="local or ray. Default: as $PTVIZ_EXECUTOR says, or local.")],
+        Annotated[str | None, typer.Option(help="local or ray. Default: $PTVIZ_EXECUTOR, or local.")],
         None,
     ),
     "address": (
         Annotated[
             str | None,
-            typer.Option(help="Address of the Ray cluster. Default: as $PTVIZ_RAY_ADDRESS says, or auto."),
+            typer.Option(help="Address of the Ray cluster. Default: $PTVIZ_RAY_ADDRESS, or auto."),
         ],
         None,
     ),
-    "cpus": (Annotated[float, typer.Option(help="With ray: processors of a run.")], 1.0),
-    "gpus": (Annotated[float, typer.Option(help="With ray: accelerators of a run.")], 0.0),
-    "retries": (Annotated[int, typer.Option(help="With ray: times a run goes on after its node died.")], 10),
+    "cpus": (Annotated[float, typer.Option(help="With ray: CPUs of a run.")], 1.0),
+    "gpus": (Annotated[float, typer.Option(help="With ray: GPUs of a run.")], 0.0),
+    "retries": (Annotated[int, typer.Option(help="With ray: restarts of a run whose node died.")], 10),
     "shared_storage": (
         Annotated[
             bool,

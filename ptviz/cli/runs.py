@@ -28,7 +28,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptvi
 
 
 def summary_to_json(summary: RunSummary) -> dict[str, Any]:
-    """Return a row of the list of runs as plain data; scores are by its metric, 0.8 for 80 %, None while unknown."""
+    """Return a row of the list of runs as plain data; scores are by its metric, 0.8 for 80%, None while unknown."""
     config, status = summary.config, summary.status
     return {
         "run": summary.id,

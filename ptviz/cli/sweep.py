@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ptviz.experiments.sweep_cost import SweepCost
     from ptviz.runs import RunConfig
 
-HEADINGS = ("method", "best settings", "tried", "validation", "test", "95 % interval", "seeds")
+HEADINGS = ("method", "best settings", "tried", "validation", "test", "95% interval", "seeds")
 
 
 @with_executor_options("make_executor")
@@ -64,7 +64,7 @@ def sweep(
     make_executor: Any,
     csv_path: CsvOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count runs, processor hours and bytes; train nothing.")
+        bool, typer.Option("--dry-run", help="Only count runs, CPU hours and bytes; train nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -230,7 +230,7 @@ def _print_cost(cost: SweepCost, as_json: bool) -> None:
     rows = [
         ("runs", f"{cost.runs:,}"), ("finished", f"{cost.finished:,}"), ("queued or training", f"{cost.active:,}"),
         ("to continue", f"{cost.stopped:,}"), ("to train or continue", f"{cost.to_train:,}"),
-        ("processor hours", hours), ("megabytes", f"{cost.bytes / 1e6:,.0f}"),
+        ("CPU hours", hours), ("megabytes", f"{cost.bytes / 1e6:,.0f}"),
         ("estimated from runs of yours", f"{cost.measured:,} of {cost.to_train:,}"),
     ]  # fmt: skip
     print_table(("what", "count"), rows)

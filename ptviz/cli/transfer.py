@@ -268,5 +268,5 @@ def _print_scores(
     names = [task if metric == ACCURACY else f"{task} ({metric.noun})" for task, metric in columns]
     print_table(("prompt", *names), [(id, *(cell(id, task, metric) for task, metric in columns)) for id in ids])
     print_line(
-        "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is no transfer.", error=True
+        "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is not transfer.", error=True
     )

@@ -16,7 +16,7 @@ from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.load_state import load_state
 from ptviz.runs.predictions import (
     ZERO_SHOT,
-    ZERO_SHOT_CERTAINTY,
+    ZERO_SHOT_CONFIDENCE,
     ZERO_SHOT_SCORE,
     lacks_predictions,
     read_predictions_error,
@@ -238,7 +238,7 @@ class _PredictionTable:
         if task.kind == "text":
             scores = score_each_text(task.scorer, answers, [example.targets for example in task.test])
             return {ZERO_SHOT: answers, ZERO_SHOT_SCORE: [*scores]}
-        return {ZERO_SHOT: _name_best(task, answers), ZERO_SHOT_CERTAINTY: [max(row) for row in answers]}
+        return {ZERO_SHOT: _name_best(task, answers), ZERO_SHOT_CONFIDENCE: [max(row) for row in answers]}
 
 
 def _class_columns(task: Task, rows: list[list[float]]) -> Mapping[str, list[object]]:

@@ -155,7 +155,9 @@ def _train_and_record(
             on_event(event)
             if stop_if_requested(writer, should_stop):
                 return None
-    raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
+    raise StoreError(
+        "the training ended without a result: expected a Finished event at its end; see error.txt and resume the run"
+    )
 
 
 def _load_initial_state(method: PromptMethod, run: Run) -> None:

@@ -151,7 +151,7 @@ class LocalExecutor(StoreExecutor):
             return None
         child = self._worker_process()
         if child is not None and child.returncode not in (0, EXIT_BUSY):
-            return f"the worker died. Its last words are in {self.worker_dir.log_file}; try again"
+            return f"the worker crashed; see {self.worker_dir.log_file}, then try again"
         self.ensure_worker()
         return None
 

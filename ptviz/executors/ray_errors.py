@@ -34,7 +34,7 @@ def task_reason(error: BaseException) -> str:
     if isinstance(cause, _FULL):
         return (
             f"the object store of a node is full: {first_line(cause)}. Start the nodes with more of it (`ray start "
-            "--object-store-memory=BYTES`), or install the backbone on each node and name it by its hub id"
+            "--object-store-memory=BYTES`), or install the backbone on each node and name it by its Hub id"
         )
     if isinstance(cause, ImportError) or _NOT_IMPORTED in str(cause):
         # Ray names the whole search path first, and the module at the end of a traceback.

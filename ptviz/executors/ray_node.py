@@ -55,7 +55,7 @@ class Departure(NamedTuple):
 
 
 def local_paths(config: RunConfig) -> list[Path]:
-    """Return the files and folders of this machine that a run uses: its backbone and tables, not names or hub ids."""
+    """Return the files and folders of this machine that a run uses: its backbone and tables, not names or Hub ids."""
     named = [config.backbone, *config.targets, *(config.sources or ())]
     return [Path(name) for name in dict.fromkeys(named) if Path(name).is_absolute() and Path(name).exists()]
 

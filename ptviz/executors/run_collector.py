@@ -78,7 +78,7 @@ class RunCollector:
         """
         lock = FileLock(self.store.get(id).path / CLUSTER_LOCK)
         if not lock.acquire():
-            raise StoreError(f"run {id} is trained through another collector")
+            raise StoreError(f"run {id} is trained through another collector: stop it there first, or wait for it")
         return lock
 
     def begin(self, id: str, sources: Sequence[str] = ()) -> PackedRun | None:
@@ -147,7 +147,7 @@ class RunCollector:
             with suppress(StoreError):
                 remove_stop_request(opened.run)
             if read_status_file(opened.run.path).state in ACTIVE_STATES:
-                self.fail(id, "its node ended the training without saying how it went")
+                self.fail(id, "its node ended the training without reporting a final status; resume the run")
 
     def adopt(self, id: str) -> bool:
         """Take over a run of a collector that died; False if it is to stop, and is stopped now.

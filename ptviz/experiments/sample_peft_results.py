@@ -20,7 +20,7 @@ from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import to_store_error
 
 _PEFT_TYPES = {"p-tuning-v2": "PREFIX_TUNING", "prefix-tuning": "PREFIX_TUNING", "mpt": "MULTITASK_PROMPT_TUNING"}
-"""PEFT's types of methods that it names otherwise; prefix tuning has a projection, P-tuning v2 has none."""
+"""PEFT's types of methods that it names otherwise; prefix tuning has a projection, P-Tuning v2 has none."""
 
 
 def benchmark_samples() -> Path | None:

@@ -104,7 +104,7 @@ def draw_seed_bands(
 
 
 def _range_if_flat(bands: Sequence[SeedBand], lines: Sequence[float | None], metric: Metric) -> list[float] | None:
-    """Return the range of scores that are all equal: a chart would choose one from -100 % to 100 % around them."""
+    """Return the range of scores that are all equal: a chart would choose one from -100% to 100% around them."""
     scores = {*(score for band in bands for score in (*band.low, *band.high)), *filter(None, lines)}
     return score_range(metric, scores) if len(scores) == 1 else None
 
@@ -248,7 +248,7 @@ def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles, m
         colour, row, hover = method.style.colour, [index] * len(one.tests), escape_hover(title)
         if one.interval:
             ends, faint = [one.interval.low, one.interval.high], with_alpha(colour, 0.35)
-            add_line(figure, ends, [index] * 2, f"{title}, 95 % interval", "", faint, line_width=8)
+            add_line(figure, ends, [index] * 2, f"{title}, 95% interval", "", faint, line_width=8)
         look = {"marker_symbol": method.style.symbol, "marker_size": 9, "marker_opacity": 0.85}
         template = f"{hover}, seed %{{customdata}}: %{{x:{metric.value_format}}}"
         add_points(figure, one.tests, row, title, template, colour, customdata=one.seeds, **look)
@@ -264,7 +264,7 @@ def draw_learning_rate_grid(grid: LearningRateGrid, metric: Metric = ACCURACY) -
     figure.update_yaxes(title={"text": "learning rate"}, type="category")
     known = [value for row in grid.accuracies for value in row if value is not None]
     low = min(known, default=0.0)
-    ends = low, max(*known, low + 0.05, low)  # plotly would scale equal cells beyond 0 and 100 %
+    ends = low, max(*known, low + 0.05, low)  # plotly would scale equal cells beyond 0 and 100%
     cells = {
         "x": [str(seed) for seed in grid.seeds],
         "y": [f"{rate:g}" for rate in grid.learning_rates],

@@ -1,4 +1,4 @@
-"""Convergence of methods: updates until 90 and 95 % of a run's own best validation accuracy."""
+"""Convergence of methods: updates until 90 and 95% of a run's own best validation accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptviz.figures.elements import add_line, add_note, axis, category_axis, empt
 
 
 def draw_convergence(summaries: Sequence[MethodSummary], styles: MethodStyles) -> go.Figure:
-    """Draw one line per method: the mean updates until 90 % (open marker) and 95 % (filled) of its runs' own best."""
+    """Draw one line per method: the mean updates until 90% (open marker) and 95% (filled) of its runs' own best."""
     known = [one for one in summaries if one.steps95 is not None]
     known.sort(key=lambda one: (one.steps95, one.steps90))
     own = [styles.get(one.method, MethodStyle(one.method)) for one in known]
@@ -27,7 +27,7 @@ def draw_convergence(summaries: Sequence[MethodSummary], styles: MethodStyles) -
     hover = "%{text} of its own best after %{x:,.0f} updates, mean of %{customdata} seeds"
     for index, (one, style) in enumerate(zip(known, own, strict=True)):
         symbol, colour = style.style.symbol, style.style.colour
-        more = {"mode": "lines+markers", "text": ["90 %", "95 %"], "customdata": [len(one.seeds)] * 2}
+        more = {"mode": "lines+markers", "text": ["90%", "95%"], "customdata": [len(one.seeds)] * 2}
         marker = {"size": 11, "color": colour, "symbol": [f"{symbol}-open", symbol], "line": {"width": 2}}
         x, name = [one.steps90, one.steps95], names["ticktext"][index]
         add_line(figure, x, [index, index], name, hover, colour, marker=marker, **more)

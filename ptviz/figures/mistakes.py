@@ -81,13 +81,13 @@ def describe_confusion(matrix: ConfusionMatrix) -> str:
 
 
 def draw_calibration(calibrations: Sequence[tuple[str, Calibration]]) -> go.Figure:
-    """Draw accuracy over certainty in bins (above), and how many examples each bin has (below).
+    """Draw accuracy over confidence in bins (above), and how many examples each bin has (below).
 
-    ``calibrations`` are (name, calibration), the first with the prompt. Bars are 95 % intervals over examples.
+    ``calibrations`` are (name, calibration), the first with the prompt. Bars are 95% intervals over examples.
     """
     figure = empty_figure(
         470,
-        xaxis=axis("certainty: probability of the predicted class", range=[0, 1.02], tickformat=".0%", anchor="y2"),
+        xaxis=axis("confidence: probability of the predicted class", range=[0, 1.02], tickformat=".0%", anchor="y2"),
         yaxis=axis("accuracy", range=[0, 1.03], tickformat=".0%", domain=[0.36, 1]),
         yaxis2=axis("examples", domain=[0, 0.26], rangemode="tozero"),
         barmode="group",
@@ -99,11 +99,11 @@ def draw_calibration(calibrations: Sequence[tuple[str, Calibration]]) -> go.Figu
     add_line(figure, [0, 1], [0, 1], "perfect calibration", "", GREY, **look)
     for index, (name, found) in enumerate(known):
         colour, dash, symbol = (PROMPT, "solid", "circle") if not index else (GREY, "dot", "square")
-        x, y = [one.certainty for one in found.bins], [one.accuracy for one in found.bins]
+        x, y = [one.confidence for one in found.bins], [one.accuracy for one in found.bins]
         bars = error_bars([b.interval.low for b in found.bins], y, [b.interval.high for b in found.bins])
         counts = [one.count for one in found.bins]
         add_line(
-            figure, x, y, name, "certainty %{x:.1%}, accuracy %{y:.1%}, %{customdata} examples", colour,
+            figure, x, y, name, "confidence %{x:.1%}, accuracy %{y:.1%}, %{customdata} examples", colour,
             mode="lines+markers", line_dash=dash, marker_size=8, marker_symbol=symbol, customdata=counts,
             error_y={**bars, "thickness": 1.2, "width": 3}, cliponaxis=False,
         )  # fmt: skip
@@ -111,7 +111,7 @@ def draw_calibration(calibrations: Sequence[tuple[str, Calibration]]) -> go.Figu
         figure.add_bar(
             x=middles, y=counts, yaxis="y2", name=f"examples {name}", showlegend=False, width=None,
             marker={"color": colour, "pattern": hatching("/" if index else "")},
-            hovertemplate="%{y} examples, certainty about %{x:.0%}<extra></extra>",
+            hovertemplate="%{y} examples, confidence about %{x:.0%}<extra></extra>",
         )  # fmt: skip
     return figure
 
@@ -168,7 +168,7 @@ def describe_class_scores(classes: Sequence[ClassScores]) -> str:
 
 
 def draw_length_groups(groups: Sequence[LengthGroup], metric: Metric = ACCURACY) -> go.Figure:
-    """Draw the mean score of the examples by their number of words, with 95 % intervals over examples."""
+    """Draw the mean score of the examples by their number of words, with 95% intervals over examples."""
     names = [length_range(group) for group in groups]
     figure = empty_figure(
         320,

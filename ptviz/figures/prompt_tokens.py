@@ -46,7 +46,7 @@ def draw_norms(
     if bands is not None:
         for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
             figure.add_hrect(y0=bands[low], y1=bands[high], fillcolor=FROZEN, opacity=opacity, line_width=0)
-        x, name = [counted[0], counted[-1]], "vocabulary: median, and its middle 50 % and 90 %"
+        x, name = [counted[0], counted[-1]], "vocabulary: median, and its middle 50% and 90%"
         hover = "vocabulary's median %{y:.3~r}"
         add_line(figure, x, [bands[2]] * 2, name, hover, FROZEN, line_width=1.5, line_dash="dash")
     odd = found.outliers
@@ -73,7 +73,7 @@ def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Seque
     described += f", median {format_number(np.median(values))}"
     if bands is not None:
         described += (
-            f"; the middle 90 % of the vocabulary lies between {format_number(bands[0])} and {format_number(bands[-1])}"
+            f"; the middle 90% of the vocabulary lies between {format_number(bands[0])} and {format_number(bands[-1])}"
         )
     odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
     return described + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")

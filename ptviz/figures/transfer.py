@@ -123,7 +123,7 @@ def describe_random_similarity(found: RandomSimilarity) -> str:
     limit = max(abs(found.low), abs(found.high))
     median, low, high = (_similarity_text(value, limit) for value in (found.median, found.low, found.high))
     return (
-        f"Random prompts of the same shapes have {median} ({low} to {high} in 95 % of {found.pairs} pairs, "
+        f"Random prompts of the same shapes have {median} ({low} to {high} in 95% of {found.pairs} pairs, "
         f"seed {found.seed})."
     )
 
@@ -175,7 +175,7 @@ def _name_metrics(tasks: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
 def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
     """Draw relative error reductions (1: no error left), rows target tasks, columns the initial prompts.
 
-    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100 %: losses have no bound.
+    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100%: losses have no bound.
     """
     texts = [[f"{value:+.0%}" if math.isfinite(value) else "" for value in row] for row in gains.tolist()]
     finite = np.abs(gains[np.isfinite(gains)])
@@ -336,7 +336,7 @@ def format_interval(estimate: CorrelationEstimate) -> str:
 
 
 def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
-    """Draw Pearson's and Spearman's correlation for every similarity measure, with 95 % intervals."""
+    """Draw Pearson's and Spearman's correlation for every similarity measure, with 95% intervals."""
     metrics = list(found)
     across = axis("correlation with measured transfer", range=[-1.05, 1.05], zeroline=True)
     down = category_axis(metrics, 60, range=[len(metrics) - 0.5, -0.5], automargin=True, showgrid=None)
@@ -360,4 +360,4 @@ def describe_correlations(found: Mapping[str, TransferCorrelation]) -> str:
         f"{name}: Pearson {format_interval(one.pearson)}, Spearman {format_interval(one.spearman)}"
         for name, one in found.items()
     ]
-    return "Correlation of similarity with measured transfer, with 95 % intervals. " + "; ".join(lines) + "."
+    return "Correlation of similarity with measured transfer, with 95% intervals. " + "; ".join(lines) + "."

@@ -67,7 +67,7 @@ class DePT(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Training takes over 20 % less time and memory than a prompt of 100 tokens, more so for larger models.",
+                "Training takes over 20% less time and memory than a prompt of 100 tokens, more so for larger models.",
                 read="summary",
             ),
             ReportedResult("The prompt needs a large learning rate, the low-rank pair a small one.", read="summary"),

@@ -17,7 +17,7 @@ def drop_per_example(
 ) -> Float[Tensor, "S 2 #B H m h"]:
     """Return keys and values with a mask of their own for each example; batch axis 1 where nothing is dropped.
 
-    Source: the released code of P-tuning v2 and of prefix tuning, which expand to the batch before they drop.
+    Source: the released code of P-Tuning v2 and of prefix tuning, which expand to the batch before they drop.
     """
     shared = key_values[:, :, None]
     if not dropout.training or dropout.p == 0:

@@ -27,6 +27,8 @@ from ptviz.methods.registry import REGISTRY
 if TYPE_CHECKING:
     from ptviz.methods.base import PromptMethod
 
+NO_ROUTING = "this method has no routing: every input gets the same prompt; choose a run of one with experts (smop)"
+"""The error of a measurement of routing if ``MethodInfo.is_routed`` is False."""
 _FILE = "declarations.json"
 _VALUE_TYPES = {kind.__name__: kind for kind in (int, float, str, bool)}
 

@@ -76,13 +76,13 @@ class MPT(PromptMethod):
         suggested_experiment="set lam to 0: without teachers, does the shared prompt still help?",
         reported_results=(
             ReportedResult(
-                "Over 23 data sets it tunes 0.035 % of the parameters per task and beats tuning the whole model on GLUE"
+                "Over 23 data sets it tunes 0.035% of the parameters per task and beats tuning the whole model on GLUE"
                 " and SuperGLUE; on question answering (MRQA) a clear gap remains.",
                 read="summary",
             ),
             ReportedResult("Decomposition and distillation both help.", read="summary"),
             ReportedResult(
-                "Writing text with T5-Large gains 3.03 % BLEU on E2E and 6.25 % on WebNLG over prompt tuning.",
+                "Writing text with T5-Large gains 3.03% BLEU on E2E and 6.25% on WebNLG over prompt tuning.",
                 read="summary",
             ),
         ),

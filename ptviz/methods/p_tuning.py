@@ -1,4 +1,4 @@
-r"""P-tuning: a recurrent encoder writes the prompt, so that its tokens depend on one another during training.
+r"""P-Tuning: a recurrent encoder writes the prompt, so that its tokens depend on one another during training.
 
 .. math:: h_i = \mathrm{MLP}\left([\overrightarrow{\mathrm{LSTM}}(P_{0:i});\;
           \overleftarrow{\mathrm{LSTM}}(P_{i:m})]\right), \qquad [\,h_1 \dots h_m;\; X\,]
@@ -9,7 +9,7 @@ https://arxiv.org/abs/2103.10385
 The released code has two variants. This follows its LAMA part, where the language model is frozen as in the survey: P ~
 N(0, 1), two bidirectional layers of width d/2 per direction, then Linear-ReLU-Linear. Its SuperGLUE part, which gives
 the paper's main results, also fine-tunes the model and uses an LSTM of width d; here the model is never tuned.
-``encoder`` "mlp" replaces the LSTM by the three linear layers of P-tuning in Hugging Face's PEFT (the SuperGLUE part's
+``encoder`` "mlp" replaces the LSTM by the three linear layers of P-Tuning in Hugging Face's PEFT (the SuperGLUE part's
 "mlp" has two); with one prompt token the LSTM is equivalent to an MLP. The template sets the positions of the prompt
 tokens in the text. After training only h is stored. Our additions: the initialisations other than N(0, 1).
 """
@@ -56,18 +56,18 @@ class PTuning(PromptMethod):
         branch=("direct", "encoder", "token embeddings"),
         equation=r"h_i = \mathrm{MLP}([\overrightarrow{\mathrm{LSTM}}(P_{0:i});"
         r" \overleftarrow{\mathrm{LSTM}}(P_{i:m})]), \quad [h_1 \dots h_m;\; X]",
-        idea="Let a small recurrent network write the prompt tokens, so that each knows of the others; after training"
-        " only its output is used.",
+        idea="Compute the prompt tokens with a small recurrent network, so that each depends on the others; after"
+        " training only its output is used.",
         differs="The backbone stays frozen, as in the paper's LAMA part; its SuperGLUE results tune the model as well.",
-        lesson="If every prompt vector is trained by itself, none knows of the others, and training may settle on a"
-        " poor prompt. P-Tuning lets a small recurrent network read a row of trained vectors in both"
-        " directions and write the prompt from them, so that each token depends on its neighbours. After"
+        lesson="If every prompt vector is trained by itself, it is independent of the others, and training may settle"
+        " on a poor prompt. P-Tuning lets a small recurrent network read a row of trained vectors in both"
+        " directions and compute the prompt from them, so that each token depends on its neighbours. After"
         " training only the output of the network is stored.",
         suggested_experiment="set encoder to mlp: does it learn as fast without the recurrent part?",
         reported_results=(
             ReportedResult(
-                "Facts asked of a frozen model (LAMA-34k): 43.3 % right with hand-written prompts, 50.6 % with"
-                " P-Tuning; with MegatronLM of 11 billion parameters (LAMA-29k) 45.2 % and 64.2 %.",
+                "Facts asked of a frozen model (LAMA-34k): 43.3% right with hand-written prompts, 50.6% with"
+                " P-Tuning; with MegatronLM of 11 billion parameters (LAMA-29k) 45.2% and 64.2%.",
                 read="summary",
             ),
             ReportedResult(
@@ -82,9 +82,9 @@ class PTuning(PromptMethod):
             ),
         ),
         symbols=(
-            EquationSymbol("h_i", "prompt token i as the network writes it", "h"),
-            EquationSymbol("h_1", "the first prompt token as the network writes it"),
-            EquationSymbol("h_m", "the last prompt token as the network writes it"),
+            EquationSymbol("h_i", "prompt token i as the network computes it", "h"),
+            EquationSymbol("h_1", "the first prompt token as the network computes it"),
+            EquationSymbol("h_m", "the last prompt token as the network computes it"),
             EquationSymbol("P_{0:i}", "the trained vectors up to token i: the network reads them forwards", "P"),
             EquationSymbol("P_{i:m}", "the trained vectors from token i on: the network reads them backwards", "P"),
         ),

@@ -1,4 +1,4 @@
-r"""P-tuning v2: free keys and values in front of every attention site.
+r"""P-Tuning v2: free keys and values in front of every attention site.
 
 .. math:: \mathrm{Attn}(Q, [K_P; K], [V_P; V]) \quad \text{at every layer}, \qquad K_P, V_P \in \mathbb{R}^{m \times Hh}
 
@@ -52,7 +52,7 @@ class PTuningV2(PromptMethod):
         suggested_experiment="compare it with Prompt Tuning with the same number of prompt tokens.",
         reported_results=(
             ReportedResult(
-                "With a fixed number of prompted layers, deep ones serve better than shallow ones: on RTE layers"
+                "With a fixed number of prompted layers, deep ones perform better than shallow ones: on RTE layers"
                 " 17 to 24 of 24 do about as well as all.",
                 read="summary",
             ),
@@ -65,7 +65,7 @@ class PTuningV2(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "With RoBERTa-large: BoolQ 84.0, RTE 86.6, WiC 73.7 % accuracy.", where="README", read="code"
+                "With RoBERTa-large: BoolQ 84.0, RTE 86.6, WiC 73.7% accuracy.", where="README", read="code"
             ),
         ),
         symbols=(

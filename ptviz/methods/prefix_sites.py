@@ -1,6 +1,6 @@
 """The attention sites that get a prefix of keys and values: all of them, or some layers only.
 
-Source: Liu et al. 2022 (P-tuning v2), section 4.3, which adds prompts to some layers only.
+Source: Liu et al. 2022 (P-Tuning v2), section 4.3, which adds prompts to some layers only.
 https://aclanthology.org/2022.acl-short.8
 """
 

@@ -55,8 +55,8 @@ class PrefixTuning(PromptMethod):
         branch=("direct", "encoder", "KV values"),
         equation=r"P_\theta[i,:] = \mathrm{MLP}_\theta(P'_\theta[i,:]),"
         r" \quad \mathrm{Attn}(Q, [K_P; K], [V_P; V]) \text{ at every layer}",
-        idea="Write extra keys and values for every layer from m small vectors with an MLP, which steadies training;"
-        " keep only what it wrote.",
+        idea="Compute extra keys and values for every layer from m small vectors with an MLP, which stabilises"
+        " training; store only its output.",
         differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
         " not fed by the input, whatever the survey's drawing suggests. A start from real words solves for the last"
         " layer of the MLP, where the code fits all of it by gradient descent; a prefix at some layers only is ours.",
@@ -67,7 +67,7 @@ class PrefixTuning(PromptMethod):
         suggested_experiment="compare it with P-Tuning v2, which trains its keys and values directly.",
         reported_results=(
             ReportedResult(
-                "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the parameters; 68.2 for tuning all.",
+                "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1% of the parameters; 68.2 for tuning all.",
             ),
             ReportedResult(
                 "A prefix at every layer (69.7) beats infixes (66.7 to 67.9), which beat trained input vectors"
@@ -75,7 +75,7 @@ class PrefixTuning(PromptMethod):
             ),
             ReportedResult("With 50 to 500 examples it gains 2.9 BLEU over tuning the model, on average."),
             ReportedResult(
-                "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2 % of the parameters against 37.25"
+                "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2% of the parameters against 37.25"
                 " (XSUM, BART-large).",
             ),
             ReportedResult(
@@ -139,7 +139,7 @@ class PrefixTuning(PromptMethod):
         return Prompt(key_values=self.sites.spread(dropped), sites=self.sites.marks)
 
     def merge(self) -> StaticPrompt:
-        """Return the keys and values without P' and the MLP: a P-tuning v2."""
+        """Return the keys and values without P' and the MLP: a P-Tuning v2."""
         whole = self.sites.spread(self.prefix()[:, :, None])
         return StaticPrompt(self.card, self.slots, key_values=whole, sites=self.sites.marks)
 

@@ -88,7 +88,7 @@ class PromptTuning(PromptMethod):
                 "It transfers better to other domains: trained on SQuAD and tested on TextbookQA, F1 is 66.8"
                 " against 54.3 for the tuned model.",
             ),
-            ReportedResult("A hundred tokens for the largest T5 are 0.0037 % of its parameters.", where="table 4"),
+            ReportedResult("A hundred tokens for the largest T5 are 0.0037% of its parameters.", where="table 4"),
         ),
         symbols=(
             EquationSymbol("P", "the prompt: m trained vectors, as wide as a word's embedding"),

@@ -71,7 +71,7 @@ class PTMoE(PromptMethod):
         reported_results=(
             ReportedResult(
                 "Llama-3.2-1B, 80 thousand parameters: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"
-                " % on mathematics (46.16 %).",
+                " % on mathematics (46.16%).",
             ),
             ReportedResult(
                 "Decomposition and routing are each below prompt tuning alone (F1 55.77 and 56.25), and above it"

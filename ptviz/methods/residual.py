@@ -57,15 +57,14 @@ class Residual(PromptMethod):
         url="https://aclanthology.org/2023.findings-acl.421",
         branch=("direct", "encoder", "token embeddings"),
         equation=r"P'_i = P_i + \mathrm{LayerNorm}(W_{up}\, \mathrm{ReLU}(W_{down}\, P_i)), \quad [P';\; X]",
-        idea="Train each prompt token together with a small detour around it, which makes learning rate and start"
-        " matter less.",
+        idea="Pass each prompt token through a small bottleneck network with a skip connection, which makes learning"
+        " rate and initialisation matter less.",
         differs="LayerNorm's gain starts at the size of the backbone's embeddings; the paper's 1 would be too large"
         " for the prompt on backbones other than T5.",
         lesson="Prompt tuning is sensitive: a wrong learning rate or initialisation costs a lot. Here a small"
-        " network, the bottleneck, makes something of each prompt vector, and that is added to the vector"
-        " itself. The detour gives training a second, smoother way to move the prompt; the direct way makes"
-        " sure that nothing is lost. After training both are added up once and for all, and the network is"
-        " dropped.",
+        " network, the bottleneck, transforms each prompt vector, and its output is added to the vector itself."
+        " The bottleneck gives training a second, smoother way to move the prompt; the skip connection makes"
+        " sure that nothing is lost. After training the sum is stored, and the network is dropped.",
         suggested_experiment="compare its grid of learning rates and seeds with that of Prompt Tuning.",
         reported_results=(
             ReportedResult(
@@ -86,14 +85,16 @@ class Residual(PromptMethod):
                 "With 5 and 20 examples a class it gains 7 and 2 points over prompt tuning.", read="summary"
             ),
             ReportedResult(
-                "A wider detour than 50 gains nothing, and without the skip connection learning is slower than"
+                "A bottleneck wider than 50 gains nothing, and without the skip connection learning is slower than"
                 " prompt tuning's.",
                 read="summary",
             ),
         ),
         symbols=(
             EquationSymbol("P_i", "prompt token i: a trained vector", "P"),
-            EquationSymbol("P'_i", "the token that enters the backbone: the trained vector plus its detour", "P'"),
+            EquationSymbol(
+                "P'_i", "the token that enters the backbone: the trained vector plus the output of the bottleneck", "P'"
+            ),
             EquationSymbol("P'", "the prompt that enters the backbone"),
             EquationSymbol("W_{up}", "trained: back up to the embedding width"),
             EquationSymbol("W_{down}", "trained: down to a narrow width"),

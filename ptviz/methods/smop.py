@@ -61,7 +61,7 @@ class SMoP(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Training takes 14.6 % less time and 22.9 % less memory, inference 27.2 % fewer operations, because"
+                "Training takes 14.6% less time and 22.9% less memory, inference 27.2% fewer operations, because"
                 " its prompts are shorter.",
                 read="summary",
             ),

@@ -152,7 +152,7 @@ class SPoTSingle(PromptMethod):
             return embed, mixed, Stage("transfer", loss, step_fraction=half)
         return embed, *(
             Stage(
-                "transfer" if rank == 0 else f"transfer from number {rank + 1}", loss,
+                "transfer" if rank == 0 else f"transfer from source {rank + 1}", loss,
                 on_start=partial(self.start_from_rank, rank), step_fraction=left / self.top_k,
                 keeps_previous_best=rank > 0,
             )

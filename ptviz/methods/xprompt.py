@@ -14,10 +14,10 @@ the end of the first stage, not to the initial ones, and are trained again; mask
 There is no public code and only summaries were available. Our choices: the absolute value is taken per batch, then
 averaged; pieces compete across all surviving tokens; the prompt is also retrained after pruning tokens, so that pieces
 are scored at a converged prompt. The paper does not say whether a pruned token is a vector of 0 or removed: ``pruned``
-selects one. The paper retrains for each ratio of 10 % to 90 % and uses the best on the development set: ``search``
+selects one. The paper retrains for each ratio of 10% to 90% and uses the best on the development set: ``search``
 tries the ratios on the validation examples before retraining, once per level, and uses the best (of equals the one that
 prunes most). ``keep`` gives the paper's controls: the reversed prompt of the least important parts, and a random one.
-The default shares leave 37.5 % of the scalars, the closest that 20 tokens allow to the paper's 37.18 %.
+The default shares leave 37.5% of the scalars, the closest that 20 tokens allow to the paper's 37.18%.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Keep = Annotated[
     Literal["important", "random", "unimportant"],
     Hyperparameter("keep", "which tokens and pieces survive; the last two are the paper's controls"),
 ]
-Search = Annotated[bool, Hyperparameter("search", "choose both shares by validation accuracy, from 10 % to 90 %")]
+Search = Annotated[bool, Hyperparameter("search", "choose both shares by validation accuracy, from 10% to 90%")]
 
 
 def count_survivors(candidates: int, share: float) -> int:
@@ -77,7 +77,7 @@ class XPrompt(PromptMethod):
         " train what is left again.",
         differs="No public code: scores per batch, one ranking of all pieces, and retraining after each level are our"
         " reading; shares are searched without retraining for each. The three stages share the run's steps, 30, 20 and"
-        " 50 %, where the paper trains each in full.",
+        " 50%, where the paper trains each in full.",
         lesson="Not all of a trained prompt is useful: some tokens hardly matter, and some do harm. XPrompt trains a"
         " plain prompt first and measures how much the loss would change if a token were removed. The tokens"
         " that matter least are dropped, and then pieces of the remaining ones. What survives is reset to its"
@@ -90,7 +90,7 @@ class XPrompt(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15 % of the parameters beat the whole"
+                "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15% of the parameters beat the whole"
                 " one by 4.8 points.",
                 read="summary",
             ),

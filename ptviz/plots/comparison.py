@@ -78,7 +78,7 @@ def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.F
     """Draw the test score of methods against a cost; a line joins those that no method beats in both.
 
     ``cost`` is "trained" (parameters), "seconds", "memory" (MB), "length" (prompt positions) or "size" (MB on disk).
-    Only finished runs count; bars are 95 % intervals over seeds (Student's), over test rows for one seed.
+    Only finished runs count; bars are 95% intervals over seeds (Student's), over test examples for one seed.
 
     Raises:
         ValueError: for another cost, or if the metrics of the runs' tasks differ.
@@ -91,7 +91,7 @@ def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.F
 
 
 def plot_convergence(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the steps that methods take to 90 and 95 % of their own best validation score, means over seeds.
+    """Draw the steps that methods take to 90 and 95% of their own best validation score, means over seeds.
 
     Raises:
         ValueError: if the metrics of the runs' tasks differ.
@@ -102,7 +102,7 @@ def plot_convergence(runs: Sequence[RunOrId]) -> go.Figure:
 
 
 def plot_seeds(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the test score of every seed as a point, one line per method, with mean and 95 % interval.
+    """Draw the test score of every seed as a point, one line per method, with mean and 95% interval.
 
     Raises:
         ValueError: if the metrics of the runs' tasks differ.
@@ -128,7 +128,7 @@ def comparison_table(runs: Sequence[RunOrId]) -> list[dict[str, object]]:
     """Return the results of methods, the best mean first: one row per method, as ``TABLE_COLUMNS`` names the values.
 
     Runs of one method are its seeds; only finished runs count. Scores are by the metric of the runs' task, 0.8 for
-    80 %; None is unknown.
+    80%; None is unknown.
 
     Raises:
         ValueError: if the metrics of the runs' tasks differ.
@@ -225,12 +225,12 @@ def describe_pareto_front(summaries: Sequence[MethodSummary], cost: str, metric:
 
 
 def describe_convergence(summaries: Sequence[MethodSummary], metric: Metric = ACCURACY) -> str:
-    """Return the steps to 90 and 95 % in words."""
+    """Return the steps to 90 and 95% in words."""
     known = [one for one in summaries if one.steps90 is not None and one.steps95 is not None]
     if not known:
-        return "Updates to 90 and 95 % of a method's own best: no finished run has recorded them."
+        return "Updates to 90 and 95% of a method's own best: no finished run has recorded them."
     steps = "; ".join(f"{method_title(one.method)} {one.steps90:,.0f} and {one.steps95:,.0f}" for one in known)
-    return f"Updates to 90 and 95 % of a method's own best validation {metric.noun}: {steps}."
+    return f"Updates to 90 and 95% of a method's own best validation {metric.noun}: {steps}."
 
 
 def describe_seed_spread(summaries: Sequence[MethodSummary], metric: Metric = ACCURACY) -> str:

@@ -16,7 +16,7 @@ from ptviz.plots.alt_text import with_alt
 
 
 def plot_findings(findings: Sequence[str] = (), *, answer: Sequence[StudyResult] | None = None) -> go.Figure:
-    """Draw the mean difference of every replicated comparison with its 95 % interval over seeds, in points.
+    """Draw the mean difference of every replicated comparison with its 95% interval over seeds, in points.
 
     ``findings`` selects by id, as ``ptviz findings`` lists them; all by default. ``answer`` holds their results if they
     were read before. Comparisons of counts, such as parameters, are left out: they have no common axis with scores.
@@ -56,4 +56,4 @@ def _describe(rows: Sequence[FindingRow]) -> str:
     if not rows:
         return "Replicated findings: nothing was measured yet."
     lines = (f"{row.label}: {row.mean:+.1f} points over {row.seeds} seeds, {row.verdict}" for row in rows)
-    return f"Replicated findings with 95 % intervals. {'; '.join(lines)}."
+    return f"Replicated findings with 95% intervals. {'; '.join(lines)}."

@@ -55,7 +55,7 @@ def plot_confusion(run: RunOrId, *, zero_shot: bool = False) -> go.Figure:
 def plot_calibration(run: RunOrId, *, bins: int = CALIBRATION_BINS) -> go.Figure:
     """Draw the reliability diagram of a finished run on its test examples, with and without the prompt.
 
-    It compares certainty, the probability of the predicted class or choice, with accuracy in ``bins`` of equal width.
+    It compares confidence, the probability of the predicted class or choice, with accuracy in ``bins`` of equal width.
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 
     Raises:
@@ -80,7 +80,7 @@ def plot_class_scores(run: RunOrId) -> go.Figure:
 def plot_score_by_length(run: RunOrId, *, groups: int = LENGTH_GROUPS) -> go.Figure:
     """Draw the accuracy, or the mean score of generated texts, by the number of words of the test examples.
 
-    There are at most ``groups`` groups of about equally many examples; bars are 95 % intervals over examples.
+    There are at most ``groups`` groups of about equally many examples; bars are 95% intervals over examples.
 
     Raises:
         StoreError: if the run has no predictions.
@@ -90,7 +90,7 @@ def plot_score_by_length(run: RunOrId, *, groups: int = LENGTH_GROUPS) -> go.Fig
 
 
 def error_summary(run: RunOrId) -> dict[str, Any]:
-    """Return the errors of a finished run on its test examples as plain data; scores are shares, 0.8 for 80 %.
+    """Return the errors of a finished run on its test examples as plain data; scores are shares, 0.8 for 80%.
 
     "examples", "right", "zero_shot_right", "changes" (both right, fixed, broken, both wrong, McNemar's exact p),
     "classes" (precision, recall and F1 of each), "confusion", "calibration" with and without the prompt, and "lengths".
@@ -102,7 +102,7 @@ def error_summary(run: RunOrId) -> dict[str, Any]:
         StoreError: if the run has no predictions.
     """
     rows = _load(run)
-    compares, has_classes, judged = has_zero_shot(rows), bool(class_names(run)), "certainty" in rows[0]
+    compares, has_classes, judged = has_zero_shot(rows), bool(class_names(run)), "confidence" in rows[0]
     return {
         "examples": len(rows),
         "right": sum(row["right"] for row in rows),
@@ -125,11 +125,12 @@ def load_class_scores(run: RunOrId) -> tuple[ClassScores, ...]:
 def load_calibrations(run: RunOrId, bins: int = CALIBRATION_BINS) -> list[tuple[str, Calibration]]:
     """Return what ``plot_calibration`` draws: with the prompt, and without it if that is known."""
     rows = _load(run)
-    if "certainty" not in rows[0]:
+    if "confidence" not in rows[0]:
         raise ValueError(f"run {get_run(run).id} writes texts: calibration is defined for classes and choices")
-    found = [("with the prompt", compute_calibration([r["certainty"] for r in rows], [r["right"] for r in rows], bins))]
+    sure, right = [row["confidence"] for row in rows], [row["right"] for row in rows]
+    found = [("with the prompt", compute_calibration(sure, right, bins))]
     if has_zero_shot(rows):
-        sure, right = [r["zero_shot_certainty"] for r in rows], [r["zero_shot_right"] for r in rows]
+        sure, right = [r["zero_shot_confidence"] for r in rows], [r["zero_shot_right"] for r in rows]
         found.append((WITHOUT, compute_calibration(sure, right, bins)))
     return found
 

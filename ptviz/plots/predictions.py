@@ -11,12 +11,12 @@ import pandas as pd
 
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE
+from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
 from ptviz.runs.target_run import split_targets
 from ptviz.tasks.scoring import is_reference
 
 Order = Literal["test set", "lowest first", "highest first"]
-"""The order of rows: as in the test set, or by certainty; by the score of a generated text, where it has one."""
+"""The order of rows: as in the test set, or by confidence; by the score of a generated text, where it has one."""
 Change = Literal["any", "fixed", "broken"]
 """What the prompt changed: wrong without and right with it, or the reverse; of texts, a higher or a lower score."""
 Rows: TypeAlias = list[dict[str, Any]]
@@ -28,11 +28,11 @@ def predictions_table(
 ) -> Rows:
     """Return what a finished run predicts for its test examples: one row per example, none without predictions.
 
-    Rows of classes and choices have "text", "label", "predicted", "certainty" (the probability of the predicted one)
+    Rows of classes and choices have "text", "label", "predicted", "confidence" (the probability of the predicted one)
     and "right". Rows of generated texts have "input", "target" (the references, with " | " between them), "output",
     "score" by the run's metric (None where one text has none) and "right": whether the output is a reference but for
     case, punctuation, articles and spaces, as SQuAD compares answers. Both have the answer without the prompt as
-    "zero_shot", with "zero_shot_certainty" or "zero_shot_score", "zero_shot_right", and "change", unless the run is of
+    "zero_shot", with "zero_shot_confidence" or "zero_shot_score", "zero_shot_right", and "change", unless the run is of
     an earlier version. ``search`` keeps rows that have all its words in any of their texts, in any case; ``change``
     keeps those that the prompt fixed or broke.
 
@@ -105,15 +105,15 @@ def select_predictions(
 def _class_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     chances = frame[[name for name in frame.columns if name.startswith(_PROBABILITY)]].to_numpy(np.float64)
     # A multiple-choice example may have fewer choices than others.
-    certainty = np.where(np.isnan(chances), -np.inf, chances).max(1)
-    cells = zip(frame["text"], frame["label"], frame["predicted"], certainty, strict=True)
+    confidence = np.where(np.isnan(chances), -np.inf, chances).max(1)
+    cells = zip(frame["text"], frame["label"], frame["predicted"], confidence, strict=True)
     rows: Rows = [
-        {"text": str(text), "label": str(label), "predicted": str(predicted), "certainty": float(sure),
+        {"text": str(text), "label": str(label), "predicted": str(predicted), "confidence": float(sure),
          "right": str(label) == str(predicted)}
         for text, label, predicted, sure in cells
     ]  # fmt: skip
-    for row, without, sure in _zero_shot_cells(rows, frame, ZERO_SHOT_CERTAINTY):
-        row |= {ZERO_SHOT: without, ZERO_SHOT_CERTAINTY: sure, "zero_shot_right": without == row["label"]}
+    for row, without, sure in _zero_shot_cells(rows, frame, ZERO_SHOT_CONFIDENCE):
+        row |= {ZERO_SHOT: without, ZERO_SHOT_CONFIDENCE: sure, "zero_shot_right": without == row["label"]}
         row["change"] = _change(row["right"] - row["zero_shot_right"])
     return rows
 
@@ -135,7 +135,7 @@ def _text_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _zero_shot_cells(rows: Rows, frame: pd.DataFrame, value: str) -> Iterator[tuple[dict[str, Any], str, float | None]]:
-    """Yield each row with the answer without the prompt and its certainty or score; nothing if the run has none."""
+    """Yield each row with the answer without the prompt and its confidence or score; nothing if the run has none."""
     if ZERO_SHOT in frame:
         for row, answer, number in zip(rows, frame[ZERO_SHOT], frame[value], strict=True):
             yield row, str(answer), _number(number)
@@ -155,7 +155,7 @@ def _has_words(row: dict[str, Any], words: Sequence[str]) -> bool:
 
 
 def _sort(rows: list[dict[str, Any]], reverse: bool) -> list[dict[str, Any]]:
-    """Return the rows by certainty or score, those without one last."""
-    key = "score" if rows and "score" in rows[0] else "certainty"
+    """Return the rows by confidence or score, those without one last."""
+    key = "score" if rows and "score" in rows[0] else "confidence"
     known = [row for row in rows if row[key] is not None]
     return sorted(known, key=lambda row: row[key], reverse=reverse) + [row for row in rows if row[key] is None]

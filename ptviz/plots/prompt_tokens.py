@@ -66,7 +66,7 @@ def plot_norms(
     tokens: Sequence[int] | None = None,
     highlight: Collection[int] = (),
 ) -> go.Figure:
-    """Draw the norm of each prompt token, or its distance to the nearest word; bands hold 50 % and 90 % of all words.
+    """Draw the norm of each prompt token, or its distance to the nearest word; bands hold 50% and 90% of all words.
 
     ``part`` is a tensor with axes (..., m, width), the prompt as used by default; ``index`` selects one index of each
     leading axis, ``tokens`` some prompt tokens. Tokens that are not in ``highlight`` are dimmed.

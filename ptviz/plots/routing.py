@@ -21,6 +21,7 @@ from ptviz.figures import routing as drawn
 from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, dim_traces, make_pickable
 from ptviz.figures.routing_counterfactuals import describe_balance, draw_balance
+from ptviz.methods.listing import NO_ROUTING
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
@@ -110,7 +111,7 @@ def plot_routing_balance(run: RunOrId, *, stage: int = 0, step: int | None = Non
 def _expert_loads(run: Run) -> ExpertLoadCurve:
     curve = load_expert_loads(run)
     if curve is None:
-        raise StoreError(f"run {run.id} routes nothing: its method gives every input the same prompt")
+        raise StoreError(f"run {run.id}: {NO_ROUTING}")
     return curve
 
 

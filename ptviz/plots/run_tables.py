@@ -17,7 +17,7 @@ from ptviz.runs.store import summarise
 def run_groups_table(runs: Sequence[RunOrId]) -> list[dict[str, Any]]:
     """Return finished runs grouped by method, task, backbone and metric, the best mean test score first.
 
-    A group has "runs" (their number), "seeds", "mean", "sd", "low" and "high" (Student's 95 % interval over its runs,
+    A group has "runs" (their number), "seeds", "mean", "sd", "low" and "high" (Student's 95% interval over its runs,
     None below two seeds or where other settings than the seed differ), "validation", "zero_shot" and "seconds" (means),
     "parameters" and "differ": the settings that differ within it besides the seed.
 

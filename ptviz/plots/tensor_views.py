@@ -135,8 +135,9 @@ def subsample_indices(count: int, selected: int, max_count: int) -> list[int]:
 class TensorView:
     """What can be seen of a part whose last axes match ``axes``.
 
-    ``analyse`` makes of a track what ``draw`` and ``tell`` (the alternative text) take; ``read`` is the sentence that
-    says how to read the figure. ``whole`` views want all axes of the part; others take slices of the leading ones.
+    ``analyse`` turns a tensor history into what ``draw`` and ``describe`` (the alternative text) take; ``caption`` is
+    how to read the figure. Views with ``needs_all_axes`` want all axes of the part; others take slices of the leading
+    ones.
     """
 
     name: str
@@ -322,7 +323,7 @@ VIEWS: tuple[TensorView, ...] = (
         _row_norms,
         lambda found: cells.draw_bars(found[0], found[1], "length"),
         lambda found: cells.describe_bars(found[0], found[1]),
-        "How to read it: one bar per position of the text: the length of the vector that is added to the word there.",
+        "How to read it: one bar per position of the text: the norm of the vector that is added to the word there.",
         needs_all_axes=True,
     ),
     TensorView(

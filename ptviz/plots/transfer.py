@@ -47,7 +47,7 @@ _RANDOM_SEED = 0
 _RANDOM_NEURON_PROMPTS = 4
 """Random prompts whose neurons are measured, each a pass through the backbone: six pairs."""
 NO_PROMPT = "no prompt"
-TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY = "gain of the start", "gain over no prompt", "accuracy"
+TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY = "gain of the initialisation", "gain over no prompt", "accuracy"
 TRANSFER_MEASURES = (TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY)
 """What similarity is correlated with."""
 
@@ -285,7 +285,7 @@ def plot_transfer_correlations(
 ) -> go.Figure:
     """Draw Pearson's and Spearman's correlation of similarity with measured transfer under several measures.
 
-    Bars are 95 % intervals of a bootstrap over source prompts. Options as in ``plot_similarity_vs_transfer``.
+    Bars are 95% intervals of a bootstrap over source prompts. Options as in ``plot_similarity_vs_transfer``.
 
     Raises:
         ValueError: for an unknown metric or measure of transfer.

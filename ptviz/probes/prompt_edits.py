@@ -153,7 +153,7 @@ class Noise(Edit):
 
     def describe(self) -> str:
         """Return the edit in words."""
-        return f"add noise of {self.size:g} of its length to {_describe_tokens(self.tokens)}, seed {self.seed}"
+        return f"add noise of {self.size:g} times the norm to {_describe_tokens(self.tokens)}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import RoutedMethod
+from ptviz.methods.listing import NO_ROUTING
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 from ptviz.runs.run_file_io import StoreError
 from ptviz.training.batches import EncodedExamples
@@ -165,5 +166,5 @@ def score_batch(
 def _require_routed_method(loaded: LoadedPrompt) -> RoutedMethod:
     method: object = loaded.method
     if not isinstance(method, RoutedMethod):
-        raise StoreError("this method has no routing: every input gets the same prompt")
+        raise StoreError(NO_ROUTING)
     return method

@@ -98,7 +98,7 @@ def _errors(run: Run) -> list[Section]:
     count, right = found["examples"], found["right"]
     interval = wilson_interval(right, count)
     sentences = [
-        f"{right:,} of {count:,} test examples are right ({right / count:.1%}, 95 % interval over examples "
+        f"{right:,} of {count:,} test examples are right ({right / count:.1%}, 95% interval over examples "
         f"{interval.low:.1%} to {interval.high:.1%}, Wilson)."
     ]
     if changes := found["changes"]:
@@ -111,9 +111,9 @@ def _errors(run: Run) -> list[Section]:
         parts += [figure_part("Confusion matrix", plot_confusion, run), _class_table(run)]
         parts.append(figure_part("Recall by class", plot_class_scores, run))
     if found["calibration"]:
-        caption = "The expected calibration error is that of Guo et al. (2017); bars are 95 % intervals (Wilson)."
+        caption = "The expected calibration error is that of Guo et al. (2017); bars are 95% intervals (Wilson)."
         parts.append(figure_part("Calibration", plot_calibration, run, caption=caption))
-    caption = "Groups of about equal size; bars are 95 % intervals over examples."
+    caption = "Groups of about equal size; bars are 95% intervals over examples."
     parts.append(figure_part("Score by length", plot_score_by_length, run, caption=caption))
     return [Section("Errors on the test set", sentences, [*parts, *_changed_tables(run)])]
 
@@ -136,7 +136,7 @@ def _changed_tables(run: Run) -> list[Table]:
         found = select_predictions(rows, change=change, order="highest first")  # type: ignore[arg-type]
         names = [name for name in rows[0] if name not in ("right", "zero_shot_right", "change")]
         cells = [[_cell(row[name]) for name in names] for row in found[:_MOST_TEXTS]]
-        note = f"The {len(cells)} most certain of {len(found)}." if "certainty" in rows[0] else (
+        note = f"The {len(cells)} most confident of {len(found)}." if "confidence" in rows[0] else (
             f"The {len(cells)} with the highest score of {len(found)}.")  # fmt: skip
         tables.append(Table(title, [name.replace("_", " ") for name in names], cells, note))
     return tables

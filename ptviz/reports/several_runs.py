@@ -69,7 +69,7 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
         f"{len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}."
     ]
     note = (
-        "Intervals are Student's 95 % intervals over seeds; those marked (rows) are bootstrap intervals over the test "
+        "Intervals are Student's 95% intervals over seeds; those marked (rows) are bootstrap intervals over the test "
         "rows of one seed, and another seed may differ."
     )
     parts: list[Table | Code] = [Table("Methods, the best mean first", columns, cells, note)]
@@ -93,7 +93,7 @@ def _comparison_figures(runs: list[Run]) -> Section:
     figures = [
         figure_part("Validation over steps", plot_comparison, runs,
                     caption="Lines are means over seeds, bands the lowest and highest seed."),
-        figure_part("Test scores of the seeds", plot_seeds, runs, caption="Bars are 95 % intervals."),
+        figure_part("Test scores of the seeds", plot_seeds, runs, caption="Bars are 95% intervals."),
         figure_part("Score against trainable parameters", plot_pareto_front, runs,
                     caption="The line joins the methods that no other beats in both."),
         figure_part("Convergence", plot_convergence, runs),

@@ -118,7 +118,7 @@ class RunConfig:
             raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(list_methods())}")
         for what in ("backbone", "task"):
             if not str(getattr(self, what)).strip():
-                raise ValueError(f"{what}: expected a name, a path or a hub id; got nothing")
+                raise ValueError(f"{what}: expected a name, a path or a Hub id; got nothing")
         if self.sources is not None and not method_uses_source_tasks(self.method):
             raise ValueError(f"sources: {self.method} does not learn from source tasks; leave them out")
         if self.sources is not None and (not self.sources or len(set(self.sources)) < len(self.sources)):

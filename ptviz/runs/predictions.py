@@ -13,7 +13,7 @@ from ptviz.runs.run_file_io import atomic_write
 from ptviz.validation import InvalidData, Sentence, StepCount, decode_json
 
 PREDICTIONS_FILE, ERROR_FILE = "predictions.parquet", "predictions-error.json"
-ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE = "zero_shot", "zero_shot_certainty", "zero_shot_score"
+ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE = "zero_shot", "zero_shot_confidence", "zero_shot_score"
 """The columns of the answers without a prompt, which runs of earlier versions lack."""
 MAX_ATTEMPTS = 3
 """Attempts to make the predictions of a run, the one of its training included."""

@@ -16,6 +16,7 @@ from ptviz.runs.annotations import Annotations, read_annotations
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
+from ptviz.runs.predictions import PREDICTIONS_FILE, ZERO_SHOT_CONFIDENCE
 from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, DERIVED, Status, actual_status
@@ -220,13 +221,14 @@ class Run:
         Raises:
             StoreError: if the file is damaged.
         """
-        path = self.path / "predictions.parquet"
+        path = self.path / PREDICTIONS_FILE
         if not path.exists():
             return None
         import pandas as pd
 
         try:
-            return pd.read_parquet(path)
+            # Its name in runs of earlier versions, which those of the gallery are.
+            return pd.read_parquet(path).rename(columns={"zero_shot_certainty": ZERO_SHOT_CONFIDENCE})
         except Exception as error:  # A damaged file's metadata raise KeyError and more in pandas and pyarrow.
             raise StoreError(f"{path} is damaged or cut short ({error}); delete it, the run stays readable") from error
 

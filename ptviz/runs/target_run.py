@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.history import RunHistory
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE
+from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import ResumeState
@@ -29,7 +29,7 @@ TARGET_MARK = "@"
 METRICS_FIELD = "metrics"
 """In the environment of a run on several tasks: the metric of each."""
 _FIRST_COLUMNS = ("text", "label", "references", "predicted", "score")
-_LAST_COLUMNS = (ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE)
+_LAST_COLUMNS = (ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE)
 E = TypeVar("E", bound=Event)
 
 

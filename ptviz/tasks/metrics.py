@@ -58,8 +58,8 @@ class Metric:
 
     @property
     def constant_answer(self) -> str:
-        """Return the name of the baseline that always gives the commonest answer of the training rows."""
-        names = {"classification": "majority class", "text": "commonest target", "several": "commonest answer"}
+        """Return the name of the baseline that always gives the most frequent answer of the training rows."""
+        names = {"classification": "majority class", "text": "most frequent target", "several": "most frequent answer"}
         return names[self.kind]
 
     def format(self, value: float) -> str:
@@ -120,7 +120,7 @@ _ALL = (
         "Pearson correlation",
         "Pearson correlation",
         "text",
-        "Linear correlation of the written with the right numbers; a text that is no number counts as -1.",
+        "Linear correlation between generated and reference numbers; a text that is not a number counts as -1.",
         _STS,
         low=-1,
     ),
@@ -129,7 +129,7 @@ _ALL = (
         "Spearman correlation",
         "Spearman correlation",
         "text",
-        "Correlation of the ranks of the written and the right numbers; a text that is no number counts as -1.",
+        "Rank correlation between generated and reference numbers; a text that is not a number counts as -1.",
         _GLUE,
         low=-1,
     ),

@@ -139,13 +139,13 @@ class Task:
             raise ValueError(f"expected {len(self.fields)} texts, {expected}; got {text[:80]!r}")
         return Example.of_fields(*(part.strip() for part in parts))
 
-    def commonest_label(self) -> int:
-        """Return the commonest class of the training rows; the first of several."""
+    def most_frequent_label(self) -> int:
+        """Return the most frequent class of the training rows; the first of several."""
         counts = Counter(row.label for row in self.train)
         return min(counts, key=lambda label: (-counts[label], label))
 
-    def commonest_target(self) -> str:
-        """Return the commonest target text of the training rows; the first in the alphabet of several."""
+    def most_frequent_target(self) -> str:
+        """Return the most frequent target text of the training rows; the first in the alphabet of several."""
         counts = Counter(target for row in self.train for target in row.targets)
         return min(counts, key=lambda target: (-counts[target], target))
 

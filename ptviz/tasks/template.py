@@ -348,7 +348,7 @@ def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str], chat: 
     if len(newline) == 1 and not any("\n" in target.strip() for target in targets):
         return newline[0], True
     if not (found := _special_token_ids("eos", tokeniser)):
-        raise ValueError("expected a tokeniser with an end-of-sequence token, which ends a generated text")
+        raise ValueError("expected a tokenizer with an end-of-sequence token, which ends a generated text")
     return found[0], False
 
 
@@ -389,5 +389,5 @@ def _special_token_ids(kind: str, tokeniser: Tokeniser) -> list[int]:
         if number is not None:
             return [int(number)]
     if kind == "mask":
-        raise ValueError("the template wants a {mask}, but this tokeniser has no mask token; use another reading")
+        raise ValueError("the template wants a {mask}, but this tokenizer has no mask token; use another readout")
     return []

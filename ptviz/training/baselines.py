@@ -1,4 +1,4 @@
-"""Baselines without a prompt: the commonest answer, zero-shot, copying the input, and examples in the context."""
+"""Baselines without a prompt: the most frequent answer, zero-shot, copying the input, and examples in the context."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def shown_texts(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def majority_score(task: Task, split: SplitName) -> float:
-    """Return the score on a split of always giving the commonest class, place or target of the training rows."""
+    """Return the score on a split of always giving the most frequent class, place or target of the training rows."""
     rows = task.examples(split)
     if task.kind == "text":
-        return score_texts(task.scorer, [task.commonest_target()] * len(rows), [row.targets for row in rows])
+        return score_texts(task.scorer, [task.most_frequent_target()] * len(rows), [row.targets for row in rows])
     count = len(task.classes) or max(len(row.choices) for row in rows)
-    return score_labels(task.scorer, [task.commonest_label()] * len(rows), [row.label for row in rows], count)
+    return score_labels(task.scorer, [task.most_frequent_label()] * len(rows), [row.label for row in rows], count)

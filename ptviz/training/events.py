@@ -50,7 +50,7 @@ class Event:
 class Baselines(Event):
     """Scores on the validation examples without a prompt, by the task's metric.
 
-    ``majority`` always gives the commonest class or target; ``zero_shot`` is the backbone's own answer. For
+    ``majority`` always gives the most frequent class or target; ``zero_shot`` is the backbone's own answer. For
     text-to-text tasks, ``copying`` gives the input back, and ``in_context`` is the backbone's answer after ``shown``
     training examples (None where it cannot be had); ``inputs``, ``references`` (the first of each) and ``unprompted``
     are a few examples, and what is written for them without a prompt. ``tasks`` are those of each of several target

@@ -53,8 +53,8 @@ def render_writing_run() -> None:
     """Offer a run on a decoder, which writes its answers; its download first if something of it is missing."""
     with st.container(border=True):
         st.markdown(
-            "**Or see a model learn to write.** SmolLM2-135M-Instruct is a decoder of 134.5 million frozen parameters. "
-            "In about two minutes it learns to write forms of words (*the plural of mouse: mice*) from "
+            "**Or train a model that generates text.** SmolLM2-135M-Instruct is a decoder of 134.5 million frozen "
+            "parameters. In about two minutes it learns to write forms of words (*the plural of mouse: mice*) from "
             f"{10 * 576:,} trainable ones."
         )
         known: list[backbones.BackboneInfo | tasks.TaskInfo] = [*backbones.list_backbones(), *tasks.list_tasks()]

@@ -86,9 +86,9 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     if config.task in known:
         params["task"] = config.task
     elif config.task in {info.name for info in tasks.list_benchmark_tasks()}:
-        params |= {"from": "from the hub", "set": config.task}
+        params |= {"from": "from the Hub", "set": config.task}
     elif config.task.startswith("hub:"):
-        params |= {"from": "from the hub", "hub": config.task.removeprefix("hub:")}
+        params |= {"from": "from the Hub", "hub": config.task.removeprefix("hub:")}
     else:
         params |= {"from": "my own table", "path": link_of(Path(config.task))}
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}

@@ -29,10 +29,10 @@ SECURITY_HEADERS = {
 }
 
 _FOREIGN_HOST = (
-    "ptviz does not answer under this name. Start it with `ptviz app --allow-host NAME`, "
+    "ptviz does not accept requests for this host name. Start it with `ptviz app --allow-host NAME`, "
     f"or set {ALLOWED_HOSTS_VARIABLE}, if a proxy or another name of this machine leads here.\n"
 )
-_FOREIGN_ORIGIN = "ptviz answers to its own pages only; this request came from a page of another site.\n"
+_FOREIGN_ORIGIN = "ptviz accepts requests from its own pages only; this request came from a page of another site.\n"
 
 
 def further_hosts() -> frozenset[str]:

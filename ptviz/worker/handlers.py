@@ -16,6 +16,7 @@ from ptviz.engine.measured_speed import measure_speed
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_text_generator, load_text_generator
+from ptviz.methods.listing import NO_ROUTING
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.decompositions import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.edit_effects import PromptEditor
@@ -186,7 +187,7 @@ def route(
 def _batch_routing_weights(method: torch.nn.Module, batch: Batch) -> list[list[float]]:
     routing = method(batch).routing
     if routing is None:
-        raise StoreError("this method routes nothing: every input gets the same prompt")
+        raise StoreError(NO_ROUTING)
     weights: list[list[float]] = routing.float().cpu().tolist()
     return weights
 

@@ -33,7 +33,7 @@ def projection_folder(name: str) -> Path:
         StoreError: if ``name`` is not the digest of a job.
     """
     if not _JOB_NAME.fullmatch(name):
-        raise StoreError(f"expected the name of a map's order; got {name!r}")
+        raise StoreError(f"expected the name of a projection job; got {name!r}")
     return paths.cache_dir() / "maps" / name
 
 
@@ -61,7 +61,7 @@ class ProjectionQueue:
         if folder == self._current or folder in self._waiting or (folder / "map.npz").exists():
             return
         if not (folder / "order.npz").exists():
-            raise StoreError("this map is not ordered any more; ask for it again")
+            raise StoreError("there is no such projection job; request the projection again")
         self._waiting.append(folder)
 
     def poll(self) -> None:
@@ -87,7 +87,7 @@ class ProjectionQueue:
         over = self._process is None or self._process.poll() is not None
         if (folder / "order.npz").exists():
             if over:
-                _fail_job(folder, "its process died, perhaps for want of memory; take fewer words")
+                _fail_job(folder, "its process crashed, perhaps out of memory; draw fewer words")
                 self._current = None
         elif (folder / "progress.json").exists() and not (folder / "map.npz").exists() and not over:
             self.shut_down()  # It was cancelled: a process that computes can only be killed.

@@ -68,7 +68,7 @@ def test_bad_bins_and_certainties_are_refused(bins: int) -> None:
     with pytest.raises(ValueError, match=f"bins: expected 1 to 100; got {bins}"):
         compute_calibration([0.5], [True], bins)
     for bad in (1.5, -0.1, math.nan):
-        with pytest.raises(ValueError, match="certainty: expected probabilities from 0 to 1"):
+        with pytest.raises(ValueError, match="confidence: expected probabilities from 0 to 1"):
             compute_calibration([bad], [True])
     assert math.isnan(compute_calibration([], []).error)
 

@@ -21,7 +21,7 @@ from ptviz.analysis.statistics import (
 
 def test_the_interval_of_three_seeds_by_hand():
     found = student_interval([0.7, 0.8, 0.9])
-    reach = 4.302652729911275 * 0.1 / math.sqrt(3)  # t of 2 degrees of freedom at 97.5 %
+    reach = 4.302652729911275 * 0.1 / math.sqrt(3)  # t of 2 degrees of freedom at 97.5%
     assert (found.low, found.high) == pytest.approx((0.8 - reach, 0.8 + reach))
     assert found.over == "seeds"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ptviz.analysis.text_tables import latex_table, markdown_table
 
-HOSTILE = "a_b & 50 % $x^2$ #1 {y} ~ \\input{/etc/passwd}"
+HOSTILE = "a_b & 50% $x^2$ #1 {y} ~ \\input{/etc/passwd}"
 
 
 def test_latex_escapes_every_special_character() -> None:
     table = latex_table(["method_name", "p %"], [[HOSTILE, "two\nlines"], ["\x1b[31m", None]])
     assert r"method\_name & p \% \\" in table
     escaped = (
-        r"a\_b \& 50 \% \$x\textasciicircum 2\$ \#1 \{y\} \textasciitilde \space \textbackslash input\{/etc/passwd\}"
+        r"a\_b \& 50\% \$x\textasciicircum 2\$ \#1 \{y\} \textasciitilde \space \textbackslash input\{/etc/passwd\}"
     )
     assert escaped in table
     assert r"& two lines \\" in table
@@ -21,8 +21,8 @@ def test_latex_escapes_every_special_character() -> None:
 
 
 def test_a_caption_makes_a_table_of_it() -> None:
-    table = latex_table(["a"], [[1]], caption="50 % of a_b", label="tab:one")
-    assert "\\caption{50 \\% of a\\_b}\n\\label{tab:one}" in table
+    table = latex_table(["a"], [[1]], caption="50% of a_b", label="tab:one")
+    assert "\\caption{50\\% of a\\_b}\n\\label{tab:one}" in table
     assert table.endswith("\\end{table}")
 
 

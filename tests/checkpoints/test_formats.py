@@ -199,8 +199,8 @@ def test_a_two_part_mpt_gives_the_encoders_rows(tmp_path: Path) -> None:
 def test_a_prefix_of_an_encoder_decoder_says_what_it_cannot_be_used_for(tmp_path: Path) -> None:
     _, found = peft_saved(tmp_path, "t5", "PrefixTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M)
     possible = {use.action: use.possible for use in found.capabilities}
-    assert possible["look at its vectors"]
-    assert not possible["answer with it"]
+    assert possible["inspect its vectors"]
+    assert not possible["predict with it"]
     assert not possible["start a new run from it"]
     assert any("decoder's self-attention alone" in text for text in found.warnings)
 

@@ -1,4 +1,4 @@
-"""An adapter by hub id: a hub of the test's own stands in, which notes what was asked of it."""
+"""An adapter by Hub id: a hub of the test's own stands in, which notes what was asked of it."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_get_wants_the_terms_accepted_where_that_is_needed(
     assert shell("get", "smollm2-135m").code == 0
 
 
-# Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.
+# Formulas of the papers: PT m d; P-Tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -94,7 +94,7 @@ def test_import_warns_of_all_that_inspect_warns_of_and_says_its_uses(shell: Shel
     printed = [shell(command, place, "--backbone", "tiny-decoder").out for command in ("inspect", "import")]
     notes = [[line for line in out.splitlines() if line.startswith("note: ")] for out in printed]
     assert notes[0] == notes[1] == [f"note: {text}" for text in first["warnings"]]
-    assert all("answer with it\tyes" in out for out in printed)
+    assert all("predict with it\tyes" in out for out in printed)
 
 
 def test_a_prompt_that_no_run_can_start_from_is_saved_and_said(shell: Shell, tmp_path: Path, table: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_prompt_that_no_run_can_start_from_is_saved_and_said(shell: Shell, tmp
     place = adapter(tmp_path / "a", torch.randn(3, 128), peft_type="PREFIX_TUNING", task_type="SEQ_2_SEQ_LM", **sizes)
     answer = shell("import", place)
     assert answer.code == 0
-    assert "answer with it\tno\tPEFT gives these keys and values to the decoder" in answer.out
+    assert "predict with it\tno\tPEFT gives these keys and values to the decoder" in answer.out
     answer = shell("train", "prefix-tuning", "--backbone", "tiny-encoder-decoder", "--task", table, "--start", place)
     assert answer.code == 2
     assert "no run can start from a: PEFT gives" in answer.err
@@ -113,7 +113,7 @@ def test_import_checks_the_fit_with_a_folder_by_its_config(shell: Shell, tmp_pat
     place = adapter(tmp_path / "a", torch.randn(3, 64))
     answer = shell("import", place, "--backbone", tmp_path / "model")
     assert answer.code == 2
-    assert "its vectors have 32 numbers, these have 64" in answer.err
+    assert "its vectors have 32 dimensions, these have 64" in answer.err
     assert not shell("inspect", place, "--backbone", tmp_path / "model", "--json").json["fits"]
     answer = shell("import", place, "--backbone", "user/model", "--json")
     assert "not checked whether it fits user/model" in answer.json["warnings"][0]

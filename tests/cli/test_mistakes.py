@@ -19,7 +19,7 @@ Shell = Callable[..., Any]
 PREDICTIONS = {
     "text": ["a b", "c", "d"], "label": ["x_1", "y", "y"], "predicted": ["x_1", "y", "x_1"],
     "p(x_1)": [0.9, 0.4, 0.7], "p(y)": [0.1, 0.6, 0.3],
-    "zero_shot": ["y", "y", "y"], "zero_shot_certainty": [0.5, 0.9, 0.8],
+    "zero_shot": ["y", "y", "y"], "zero_shot_confidence": [0.5, 0.9, 0.8],
 }  # fmt: skip
 
 
@@ -40,10 +40,10 @@ def test_errors_are_printed_with_what_the_prompt_changed(run: Run, shell: Shell)
     assert set(data["calibration"]) == {"with the prompt", "without a prompt"}
     plain = shell("errors", run.id).out
     assert "fixed       1 wrong without the prompt, right with it" in plain
-    assert "x_1\t1\t50.0 %\t100.0 %\t66.7 %\t0.0 %" in plain
-    assert "| x\\_1 | 1 | 50.0 % |" in shell("errors", run.id, "--markdown").out
-    assert "x\\_1 & 1 & 50.0 \\% &" in shell("errors", run.id, "--latex").out
-    frame = pd.DataFrame(PREDICTIONS).drop(columns=["zero_shot", "zero_shot_certainty"])
+    assert "x_1\t1\t50.0%\t100.0%\t66.7%\t0.0%" in plain
+    assert "| x\\_1 | 1 | 50.0% |" in shell("errors", run.id, "--markdown").out
+    assert "x\\_1 & 1 & 50.0\\% &" in shell("errors", run.id, "--latex").out
+    frame = pd.DataFrame(PREDICTIONS).drop(columns=["zero_shot", "zero_shot_confidence"])
     frame.to_parquet(run.path / "predictions.parquet")
     assert "not recorded for this run; --zero-shot adds it" in shell("errors", run.id).out
     (run.path / "predictions.parquet").unlink()

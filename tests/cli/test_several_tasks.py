@@ -66,9 +66,9 @@ def test_predictions_are_those_of_each_task(shell: Shell, small: list[str]) -> N
     run = Store().get(shell("train", "mpt", *small, "--json").json["run"])
     columns = [list(target.predictions().columns) for target in map(lambda i: TargetRun(run, i), range(3))]
     assert columns == [
-        ["text", "label", "predicted", "p(person)", "p(place)", "zero_shot", "zero_shot_certainty"],
+        ["text", "label", "predicted", "p(person)", "p(place)", "zero_shot", "zero_shot_confidence"],
         ["text", "references", "predicted", "score", "zero_shot", "zero_shot_score"],
-        ["text", "label", "predicted", "p(1)", "p(2)", "zero_shot", "zero_shot_certainty"],
+        ["text", "label", "predicted", "p(1)", "p(2)", "zero_shot", "zero_shot_confidence"],
     ]
     first = TargetRun(run, 0)
     table = first.predictions()

@@ -119,7 +119,7 @@ def test_p_tuning_v2_with_grouped_heads() -> None:
 
 
 def test_prefix_tuning_on_bert_large_is_p_tuning_v2_with_its_projection() -> None:
-    """P-tuning v2's ``--prefix_projection``: the same encoder, and the same prefix once it is merged."""
+    """P-Tuning v2's ``--prefix_projection``: the same encoder, and the same prefix once it is merged."""
     method = build_method("prefix-tuning", shape(1024, 24), {"m": 20, "hidden": 512})
     assert method.trainable_parameters() == 25_760_256
     assert method.stored_parameters() == 983_040
@@ -127,7 +127,7 @@ def test_prefix_tuning_on_bert_large_is_p_tuning_v2_with_its_projection() -> Non
 
 @pytest.mark.parametrize(("m", "count"), [(5, 245_760), (10, 491_520)])
 def test_prefix_tuning_on_gpt2_medium(m: int, count: int) -> None:
-    """Li and Liang 2021: 24 layers of width 1024; 0.1 % of the model at 5 tokens."""
+    """Li and Liang 2021: 24 layers of width 1024; 0.1% of the model at 5 tokens."""
     assert build_method("prefix-tuning", shape(1024, 24), {"m": m}).stored_parameters() == count
 
 
@@ -137,7 +137,7 @@ def test_prefix_tuning_on_gpt2_small() -> None:
 
 @pytest.mark.parametrize("m", [1, 10])
 def test_p_tuning_on_bert_base(m: int) -> None:
-    """THUDM/P-tuning, LAMA: a BiLSTM of 7,090,176 scalars and an MLP of 1,181,184 beside the prompt."""
+    """THUDM/P-Tuning, LAMA: a BiLSTM of 7,090,176 scalars and an MLP of 1,181,184 beside the prompt."""
     method = build_method("p-tuning", shape(768), {"m": m})
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
     assert parts == {"LSTM": 7_090_176, "MLP": 1_181_184}
@@ -203,12 +203,12 @@ def test_pt_moe_on_llama() -> None:
 
 
 def test_xprompt_leaves_15_percent_of_t5_xl() -> None:
-    """Ma et al. 2022: 20 tokens of 2048 are 40,960; their smallest prompts keep 15 % of them."""
+    """Ma et al. 2022: 20 tokens of 2048 are 40,960; their smallest prompts keep 15% of them."""
     method = build_method("xprompt", shape(2048, 24), {"m": 20, "tokens_pruned": 0.7, "pieces_pruned": 0.5})
     assert method.trainable_parameters() == 40_960
     assert method.stored_parameters() == 6_144 == 0.15 * 40_960
     assert build_method("xprompt", shape(2048, 24)).stored_parameters() == 15_360, (
-        "the usual shares: 37.5 %, in the paper 37.18 %"
+        "the usual shares: 37.5%, in the paper 37.18%"
     )
 
 
@@ -235,7 +235,7 @@ def test_spot_spends_what_prompt_tuning_spends(name: str, width: int, count: int
 
 @pytest.mark.parametrize("sources", [(), SIX])
 def test_mpt_on_t5_base(sources: tuple[str, ...]) -> None:
-    """Wang et al. 2023: 77.6K for a target task, 0.035 % of the model; one prompt is left."""
+    """Wang et al. 2023: 77.6K for a target task, 0.035% of the model; one prompt is left."""
     method = build_method("mpt", shape(768).with_source_tasks(sources), {"m": 100})
     assert method.trainable_parameters() == 77_668
     assert method.stored_parameters() == 76_800

@@ -237,10 +237,10 @@ def test_answers_without_the_prompt_are_added_to_a_run_of_an_earlier_version(
     execute_run(run.path, model_cache)
     whole = run.predictions()
     assert whole is not None
-    whole.drop(columns=["zero_shot", "zero_shot_certainty"]).to_parquet(run.path / "predictions.parquet", index=False)
+    whole.drop(columns=["zero_shot", "zero_shot_confidence"]).to_parquet(run.path / "predictions.parquet", index=False)
     add_zero_shot(run, model_cache)
     assert whole.equals(run.predictions())
-    other = whole.drop(columns=["zero_shot", "zero_shot_certainty"]).assign(text="another")
+    other = whole.drop(columns=["zero_shot", "zero_shot_confidence"]).assign(text="another")
     other.to_parquet(run.path / "predictions.parquet", index=False)
     with pytest.raises(StoreError, match=r"the test set of run .* has changed since it was trained"):
         add_zero_shot(run, model_cache)
@@ -352,9 +352,9 @@ def test_predictions_are_a_table(store: Store, config: RunConfig, model_cache: M
     execute_run(run.path, model_cache)
     table = run.predictions()
     assert table is not None
-    zero_shot = ["zero_shot", "zero_shot_certainty"]
+    zero_shot = ["zero_shot", "zero_shot_confidence"]
     assert list(table.columns) == ["text", "label", "predicted", "p(no)", "p(yes)", *zero_shot]
-    assert table["zero_shot_certainty"].eq(0.5).all()
+    assert table["zero_shot_confidence"].eq(0.5).all()
     assert len(table) == 10
     assert table["p(no)"].add(table["p(yes)"]).round(6).eq(1).all()
     (run.path / "predictions.parquet").write_bytes(b"PAR1")

@@ -1,4 +1,4 @@
-"""Where a text begins behind trained keys and values: at position m, as in P-tuning v2's released code."""
+"""Where a text begins behind trained keys and values: at position m, as in P-Tuning v2's released code."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_texts_at_their_own_positions_score_differently() -> None:
 
 
 def prefixed(family: str, batch: Batch, backbone: Backbone, readout: Readout) -> tuple[Any, Any, Tensor, Tensor]:
-    """Return P-tuning v2 without dropout and PEFT's prefix tuning without projection, with the same keys and values."""
+    """Return P-Tuning v2 without dropout and PEFT's prefix tuning without projection, with the same keys and values."""
     method = method_of("p-tuning-v2", backbone, m=M, dropout=0.0)
     width = backbone.heads * backbone.head_width
     reference = peft_of(

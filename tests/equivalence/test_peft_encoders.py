@@ -65,7 +65,7 @@ def alike(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
 
 
 def p_tuned(family: str, encoder: str) -> tuple[PTuning, Any]:
-    """Return P-tuning and PEFT's, with the same weights."""
+    """Return P-Tuning and PEFT's, with the same weights."""
     method = method_of("p-tuning", fresh(family), m=M, encoder=encoder, hidden=HIDDEN)
     assert isinstance(method, PTuning)
     reference = peft_of(

@@ -66,7 +66,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
 
 MAIN = ["trec6", "tweets", "sms"]
 LOW = ["yahoo", "stackoverflow", "dbpedia", "hwu", "mcid", "banking77", "clinc150", "clinc-pairs", "banking-pairs"]
-"""The other built-in tasks of which the untouched backbone answers less than 80 % right."""
+"""The other built-in tasks of which the untouched backbone answers less than 80% right."""
 
 
 @pytest.mark.parametrize(("name", "tasks", "steps"), [("accuracies", MAIN, 200), ("after-60", LOW, 60)])

@@ -134,7 +134,7 @@ def test_the_form_offers_what_the_rules_allow(page: Callable[..., AppTest], ente
     assert at.number_input(key="steps").max == 100
     assert at.number_input(key="source_steps").max == 100
     assert at.number_input(key="batch").max == 64
-    assert "from the hub" not in str(at.get("button_group")[0].proto)
+    assert "from the Hub" not in str(at.get("button_group")[0].proto)
     assert "On this machine" not in words(at)
     at.button(key="start").click().run()
     (run,) = store.queued_runs()
@@ -148,7 +148,7 @@ def test_a_link_past_the_rules_starts_nothing(page: Callable[..., AppTest], ente
     if [button for button in at.button if button.key == "start"]:
         at.button(key="start").click().run()
     assert all(run.config.backbone == "tiny-encoder" and run.config.training.steps <= 100 for run in store.list())
-    hub = page("train/new_run.py", **{"from": "from the hub", "hub": "ag_news"})
+    hub = page("train/new_run.py", **{"from": "from the Hub", "hub": "ag_news"})
     assert not hub.exception
     assert "Hub id" not in words(hub)
 
@@ -172,7 +172,7 @@ def test_the_queue_tells_place_and_time(
     enter(ANNA)
     assert "Place 2 of 3 in the queue; it begins in about 1 min 30 s" in words(page("train/watch.py", run=ids[2]))
     listed = words(page("train/runs.py"))
-    assert "of-a1: place 2 of 3 in the queue; it begins in about 1 min 30 s" in listed
+    assert "of-a1: position 2 of 3 in the queue; it begins in about 1 min 30 s" in listed
     assert "of-b2" not in listed
 
 

@@ -234,7 +234,7 @@ def test_the_same_settings_make_the_same_run_again():
     )
     assert params["backbone"] == "other"
     assert params["other"] == "some/model"
-    assert params["from"] == "from the hub"
+    assert params["from"] == "from the Hub"
     assert params["hub"] == "ag_news"
     assert params["text"] == "body"
     assert params["dept-r"] == "4"
@@ -244,7 +244,7 @@ def test_the_address_names_a_set_of_the_papers() -> None:
     from ptviz.ui.navigation import form_query_params
 
     params = form_query_params(RunConfig(task="glue:mnli"))
-    assert (params["from"], params["set"]) == ("from the hub", "glue:mnli")
+    assert (params["from"], params["set"]) == ("from the Hub", "glue:mnli")
     assert "path" not in params
 
 

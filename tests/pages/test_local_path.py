@@ -59,7 +59,7 @@ def test_a_path_in_the_address_waits_for_a_button(
     ("path", "address"),
     [
         *((path, {parameter: "/a\0b", **rest}) for parameter, (path, rest) in PAGES.items()),
-        ("train/new_run.py", {"from": "from the hub", "hub": "a\0b"}),
+        ("train/new_run.py", {"from": "from the Hub", "hub": "a\0b"}),
     ],
 )
 def test_a_nul_character_is_one_sentence(page: Callable[..., AppTest], path: str, address: dict[str, str]):

@@ -74,7 +74,7 @@ def test_axes_have_the_metrics_name_and_unit(scored: MakeRun) -> None:
     assert "Best validation Matthews correlation 0.80 at step 20. Zero-shot 0.38, majority class 0.26." in alt_of(
         figure
     )
-    assert "commonest target 26.0%" in alt_of(plots.plot_training(scored("rouge-l")))
+    assert "most frequent target 26.0%" in alt_of(plots.plot_training(scored("rouge-l")))
 
 
 def test_an_axis_reaches_down_to_a_negative_score(scored: MakeRun) -> None:
@@ -143,7 +143,7 @@ def test_tables_and_files(scored: MakeRun) -> None:
     results = load_results_of([run])
     assert evaluations_to_csv(results).splitlines()[0].endswith("step,validation_matthews")
     (row,) = display_rows(summarise_methods([*results, *results]), metric=run.metric)
-    assert row["95 % interval"] == "0.75 to 0.75"
+    assert row["95% interval"] == "0.75 to 0.75"
 
 
 def test_the_shell(scored: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,7 +213,7 @@ def test_the_example_is_what_is_encoded(page: Page, pairs: Path) -> None:
 
 
 def test_a_set_of_the_hub_has_the_same_editor(page: Page, store: Store) -> None:
-    form = {"from": "from the hub", "hub": "some/set", "backbone": "tiny-decoder"}
+    form = {"from": "from the Hub", "hub": "some/set", "backbone": "tiny-decoder"}
     config = started(well(page("train/new_run.py", **form)), store)
     usual = "hub:some/set", "text", "label", TableOptions()
     assert (config.task, config.text, config.label, config.table) == usual

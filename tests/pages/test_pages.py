@@ -258,11 +258,11 @@ def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
 
 
 def test_compose_offers_the_sets_of_the_papers(page: Page, store: Store):
-    at = well(page("train/new_run.py", **{"from": "from the hub", "set": "superglue:wic", "backbone": "tiny-encoder"}))
+    at = well(page("train/new_run.py", **{"from": "from the Hub", "set": "superglue:wic", "backbone": "tiny-encoder"}))
     assert at.selectbox(key="set").value == "superglue:wic"
     assert not [field for field in at.text_input if field.key == "hub"]
     captions = " ".join(c.value for c in at.caption)
-    assert "judged by accuracy" in captions
+    assert "scored by accuracy" in captions
     assert "aps/super_glue, wic; fetched from the Hub when it is first used" in captions
     at.button(key="start").click().run()
     assert not at.exception

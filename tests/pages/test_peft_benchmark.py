@@ -43,7 +43,7 @@ def test_without_files_it_says_where_they_are(page):
 
 def test_recorded_runs_are_shown_until_files_are_opened(page, gallery, folder):
     at = page(PAGE)
-    assert "They are no results of PEFT's benchmark" in texts(at)
+    assert "They are not results of PEFT's benchmark" in texts(at)
     assert len(at.dataframe[0].value) == len(list_methods())
     assert len(redrawn(at)) == 1
     assert "Recorded meanwhile" not in texts(page(PAGE, **{"path-results": str(folder)}))

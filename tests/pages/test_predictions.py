@@ -53,7 +53,7 @@ def test_classes_are_filtered_sorted_and_searched(page: Page, predicted: Callabl
     at = well(page("train/watch.py", run=run.id))
     table = shown(at)
     assert table["text"].tolist() == CLASSES["text"]
-    assert table["certainty"].tolist() == [90, 60, 80, 70]
+    assert table["confidence"].tolist() == [90, 60, 80, 70]
     assert table["right"].tolist() == ["✓ right", "✗ wrong", "✓ right", "✗ wrong"]
     at.selectbox(key="order").set_value("highest first").run()
     assert shown(at)["text"].tolist() == ["one good film", "a bad film", "no words", "=2+3"]
@@ -92,7 +92,7 @@ def test_the_csv_holds_no_formula(predicted: Callable[..., Run], monkeypatch: py
     made: list[str] = []
     monkeypatch.setattr(predictions, "figure_csv_download", lambda content, *names: made.append(content()))
     page("train/watch.py", run=predicted(CLASSES).id, find="2+3")
-    assert made[-1].splitlines() == ["text,label,predicted,certainty,right", "'=2+3,no,yes,0.6,False"]
+    assert made[-1].splitlines() == ["text,label,predicted,confidence,right", "'=2+3,no,yes,0.6,False"]
 
 
 def test_what_is_no_prediction_is_said(page: Page, predicted: Callable[..., Run], make_run: Callable[..., Run]) -> None:
@@ -121,10 +121,10 @@ def test_a_real_run_shows_its_test_examples(page: Page, trained: Callable[..., R
     assert right == pytest.approx(run.status().test)
 
 
-ZERO_SHOT = {"zero_shot": ["no", "no", "no", "no"], "zero_shot_certainty": [0.6, 0.7, 0.9, 0.5]}
+ZERO_SHOT = {"zero_shot": ["no", "no", "no", "no"], "zero_shot_confidence": [0.6, 0.7, 0.9, 0.5]}
 
 
-def test_what_the_prompt_changed_is_listed_by_certainty(page: Page, predicted: Callable[..., Run]) -> None:
+def test_what_the_prompt_changed_is_listed_by_confidence(page: Page, predicted: Callable[..., Run]) -> None:
     run = predicted({**CLASSES, **ZERO_SHOT})
     at = well(page("train/watch.py", run=run.id))
     assert any("fixed 1 and broke 1 of 4 examples (McNemar's exact test: p = 1)" in one.value for one in at.text)
@@ -177,11 +177,11 @@ def test_a_run_of_an_earlier_version_is_answered_without_the_prompt(
     run = trained()
     frame = run.predictions()
     assert frame is not None
-    assert {"zero_shot", "zero_shot_certainty"} <= set(frame)
+    assert {"zero_shot", "zero_shot_confidence"} <= set(frame)
     zero = sum(row["zero_shot_right"] for row in predictions_table(run)) / len(frame)
     assert zero == pytest.approx(run.status().zero_shot or 0, abs=0.5)
     assert zero == pytest.approx(run.history().finished.zero_shot)  # type: ignore[union-attr]
-    frame.drop(columns=["zero_shot", "zero_shot_certainty"]).to_parquet(run.path / "predictions.parquet", index=False)
+    frame.drop(columns=["zero_shot", "zero_shot_confidence"]).to_parquet(run.path / "predictions.parquet", index=False)
     with pytest.raises(StoreError, match=f"ptviz errors {run.id} --zero-shot adds them"):
         plot_confusion(run, zero_shot=True)
     with pytest.raises(StoreError, match="--zero-shot adds them"):

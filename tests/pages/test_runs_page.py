@@ -87,7 +87,7 @@ def test_methods_are_grouped_with_mean_and_interval(page: Page, make_run: MakeRu
     rows = {row["Method"]: row for row in table.value.to_dict("records")}
     assert rows["Prompt Tuning"]["Runs"] == 2
     assert rows["Prompt Tuning"]["Test, mean"] == "75.0%"
-    assert rows["DePT"]["95 % interval"] == "—"
+    assert rows["DePT"]["95% interval"] == "—"
 
 
 def test_curves_of_loss_and_metric_and_settings_are_compared(page: Page, make_run: MakeRun) -> None:

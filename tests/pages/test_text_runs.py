@@ -138,7 +138,7 @@ def test_a_typed_text_is_answered_by_written_texts(page: Page, write_run: Callab
     assert "Without the prompt" in captions
     assert any(one.startswith("With the prompt of step") for one in captions)
     assert not any(name.endswith("-answers") for name in figures(at))
-    assert not [one for one in at.button if one.key == "write-again"], "a run that has ended changes no more"
+    assert not [one for one in at.button if one.key == "generate-again"], "a run that has ended changes no more"
 
 
 def test_a_text_is_shown_while_it_is_written(
@@ -203,12 +203,12 @@ def test_nothing_is_written_again_during_training_unless_asked_for(
     at = page("train/watch.py", run=run.id, say="ab")
     slow_worker.let("ab", 4)
     at = written(at)
-    assert at.button(key="write-again").disabled, "the newest prompt has written it"
+    assert at.button(key="generate-again").disabled, "the newest prompt has written it"
     monkeypatch.setattr(Run, "snapshots", snapshots)
     at.run()
     assert texts_of(at) == ["without: ab", "with: ab"]
     assert slow_worker.asked == ["ab"]
-    at.button(key="write-again").click().run()
+    at.button(key="generate-again").click().run()
     assert texts_of(at) == ["", ""]
     slow_worker.let("ab", 4)
     assert texts_of(written(at)) == ["without: ab", "with: ab"]

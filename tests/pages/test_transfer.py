@@ -155,7 +155,7 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     courses = [trace["name"] for trace in shown["from-source-against-from-scratch"]["data"]]
     assert courses[0] == "from scratch"
     assert len(courses) == 2
-    assert "gain of the start" in at.segmented_control(key="against").options
+    assert "gain of the initialisation" in at.segmented_control(key="against").options
 
 
 @pytest.fixture

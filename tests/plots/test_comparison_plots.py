@@ -48,4 +48,4 @@ def test_references_are_dotted_lines_with_names():
     assert len(drawn.data) == len(plain.data) + 2
     assert "References: LoRA 90.0%; full 80.0%." in alt_of(drawn)
     flat = plots.plot_comparison([run], references={"LoRA": 0.5})
-    assert flat.layout.yaxis.range is not None, "plotly would draw -100 % to 100 % around equal scores"
+    assert flat.layout.yaxis.range is not None, "plotly would draw -100% to 100% around equal scores"

@@ -53,7 +53,7 @@ def test_what_is_wrong_is_named(prompts):
         plots.plot_prompt_similarity([f"{SAVED_PREFIX}none"])
     with pytest.raises(ValueError, match="names: expected 2 or more different names; got 1"):
         plots.plot_prompt_similarity(prompts[:2], names=["one"])
-    with pytest.raises(ValueError, match="against: expected one of gain of the start"):
+    with pytest.raises(ValueError, match="against: expected one of gain of the initialisation"):
         plots.plot_similarity_vs_transfer(prompts, against="luck")
     with pytest.raises(ValueError, match="title: expected one of 'Tuned from a source prompt"):
         plots.plot_published_transfer("none")

@@ -69,7 +69,7 @@ def predicted(store: Store) -> Callable[..., Run]:
             f"p({HOSTILE})": [0.9, 0.4, 0.7],
             "p(y)": [0.1, 0.6, 0.3],
             "zero_shot": ["y", "y", "y"],
-            "zero_shot_certainty": [0.5, 0.9, 0.8],
+            "zero_shot_confidence": [0.5, 0.9, 0.8],
         }
         pd.DataFrame(table).to_parquet(run.path / "predictions.parquet")
         return run

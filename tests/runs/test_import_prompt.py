@@ -58,7 +58,7 @@ def test_keys_and_values_without_a_config_are_split_as_the_backbone_has_them(tmp
     one = import_checkpoint_prompt(store, place, bundle, backbone="tiny-encoder")
     kept = saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["key_values"]
     assert kept.shape == (sizes.sites, 2, sizes.heads, 5, sizes.head_width)
-    # The layout of P-tuning v2: view (m, 2 * S, H, h), permute, split in pairs, a layer's keys before its values.
+    # The layout of P-Tuning v2: view (m, 2 * S, H, h), permute, split in pairs, a layer's keys before its values.
     theirs = table.view(5, 2 * sizes.sites, sizes.heads, sizes.head_width).permute(1, 2, 0, 3).split(2)
     assert torch.equal(kept, torch.stack(theirs))
 

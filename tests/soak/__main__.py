@@ -265,7 +265,7 @@ def report(soak: Soak, alone: Sequence[tuple[str, float, float, float]], per_ses
         median = statistics.median(settled) if settled else float("nan")
         rows.append((page, len(views), median, percentile(settled, 0.95), max(settled, default=float("nan")), late))
     parts.append("\nAll visitors at once:\n")
-    parts.append(table(("page", "views", "settled: median s", "95 % s", "longest s", "not settled"), sorted(rows)))
+    parts.append(table(("page", "views", "settled: median s", "95% s", "longest s", "not settled"), sorted(rows)))
     used = record.samples[-1].processor - record.samples[0].processor if record.samples else 0.0
     views = max(len(record.views), 1)
     facts: list[tuple[str, object]] = [

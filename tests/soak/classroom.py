@@ -190,13 +190,13 @@ def report(room: Class, seconds: float) -> str:
     finished = Counter(one.annotations.owner for one in summaries if one.status.state == "finished")
     slowest = percentile(every, 0.95)
     if not slowest <= LONGEST_PAGE:
-        record.problems.append(f"95 % of the pages: expected within {LONGEST_PAGE:g} s; it took {slowest:.2f} s")
+        record.problems.append(f"95% of the pages: expected within {LONGEST_PAGE:g} s; it took {slowest:.2f} s")
     facts: list[tuple[str, object]] = [
         ("seconds", f"{seconds:.0f}"),
         ("visitors", len({summary.annotations.owner for summary in summaries})),
         ("pages", len(every)),
         ("pages, median s", statistics.median(every) if every else float("nan")),
-        ("pages, 95 % s", slowest),
+        ("pages, 95% s", slowest),
         ("pages, longest s", max(every, default=float("nan"))),
         ("runs", ", ".join(f"{count} {state}" for state, count in sorted(states.items()))),
         ("finished runs of a visitor, least and most", f"{min(finished.values(), default=0)} and "
@@ -211,5 +211,5 @@ def report(room: Class, seconds: float) -> str:
         if samples:
             moment = samples[min(int(share * len(samples)), len(samples) - 1)]
             facts.append((f"server's memory after {moment.seconds:.0f} s, MB", moment.memory))
-    columns = ("page", "views", "script ended: median s", "95 % s", "longest s")
+    columns = ("page", "views", "script ended: median s", "95% s", "longest s")
     return "\n".join([table(columns, rows), "", table(("", "value"), facts)])

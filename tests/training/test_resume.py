@@ -67,7 +67,7 @@ def resumes_from_anywhere(make: Make, config: TrainConfig, folder: Path) -> None
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 @pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
 def test_resuming_from_any_snapshot_ends_in_the_same_state(name: str, optimiser: str, tmp_path: Path) -> None:
-    """SMoP's noise and P-tuning v2's dropout are repeated: step t's randomness is a function of t."""
+    """SMoP's noise and P-Tuning v2's dropout are repeated: step t's randomness is a function of t."""
     resumes_from_anywhere(lambda: name, replace(CONFIG, optimiser=optimiser), tmp_path)
 
 

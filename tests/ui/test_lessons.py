@@ -96,7 +96,7 @@ def test_a_choice_is_right_by_the_measured_value(tmp_path: Path):
 
 def test_measures_are_written_with_their_units():
     measures = {"a": Measure(50.0, "%"), "b": Measure(47.5, "%"), "n": Measure(1000, "count"), "x": Measure(math.nan)}
-    assert fill_in("{a}, {a - b}, {n}, {n / n}, {x}", measures) == "50.0 %, +2.5 points, 1,000, 1 times, not measured"
+    assert fill_in("{a}, {a - b}, {n}, {n / n}, {x}", measures) == "50.0%, +2.5 points, 1,000, 1 times, not measured"
     with pytest.raises(ValueError, match="got c"):
         evaluate_expression("a - c", measures)
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_routed_is_told_in_words(home, table):
     store = Store()
     run = trained(store, table, "prompt-tuning", m=2)
     answer = ask(HandlerContext(store, ModelCache()), "route", run=run.id, texts=["a"], stage=0, step=2)
-    assert "routes nothing" in answer["error"]
+    assert "has no routing" in answer["error"]
     assert "no run" in ask(HandlerContext(store, ModelCache()), "vocabulary", run="none")["error"]
 
 

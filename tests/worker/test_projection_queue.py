@@ -76,10 +76,10 @@ def test_orders_are_laid_one_after_another(order, made):
 def test_what_is_not_ordered_is_refused(order, made):
     name, here = order(), made()
     cancel(projection_folder(name))
-    with pytest.raises(StoreError, match="not ordered any more"):
+    with pytest.raises(StoreError, match="no such projection job"):
         here.add_job(name)
     for wrong in ("../../etc", "", "G" * 24):
-        with pytest.raises(StoreError, match="expected the name of a map"):
+        with pytest.raises(StoreError, match="expected the name of a projection job"):
             here.add_job(wrong)
 
 
@@ -88,7 +88,7 @@ def test_a_process_that_dies_is_told_and_the_next_order_gets_another(order, made
     here.add_job(first)
     here.add_job(second)
     until(lambda: bool(load_progress(projection_folder(first)).error), here.poll)
-    assert "its process died" in load_progress(projection_folder(first)).error
+    assert "its process crashed" in load_progress(projection_folder(first)).error
     assert not is_pending(projection_folder(first))
     here.command = projection_queue._PROCESS_COMMAND
     until(

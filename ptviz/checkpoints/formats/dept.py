@@ -37,8 +37,8 @@ def read_dept(state: StoredTensors) -> PromptBundle:
         )
     tensors = {"P_s": values, "A": NamedAxesArray(left, ("T", "r")), "B": NamedAxesArray(right, ("r", "d"))}
     partly = Capability(
-        "answer with it", False, "the short prompt is only a part: A and B shift the input's embeddings"
+        "predict with it", False, "the short prompt is only a part: A and B shift the input's embeddings"
     )
-    uses = tuple(partly if use.action == "answer with it" else use for use in list_capabilities(INPUT, width))
+    uses = tuple(partly if use.action == "predict with it" else use for use in list_capabilities(INPUT, width))
     note = "its code scales A B by 8 / sqrt(r) at run time; these factors are not scaled"
     return PromptBundle(state.name, "DePT", INPUT, tensors, state.description(), (note,), uses)

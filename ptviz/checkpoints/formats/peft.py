@@ -2,7 +2,7 @@
 
 Layouts as saved by peft 0.21, https://github.com/huggingface/peft (src/peft/utils/save_and_load.py): n prompt tokens,
 s submodules, L layers. Key-value prompts are stored as (n, 2 L heads head_width), entry 2l the keys of layer l, 2l+1
-its values. For P-tuning and projected prefixes, the output of the encoder is saved without the encoder.
+its values. For P-Tuning and projected prefixes, the output of the encoder is saved without the encoder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Prefix encoders as saved by P-tuning v2, ChatGLM and PANDA: a table, with or without an MLP to apply.
+"""Prefix encoders as saved by P-Tuning v2, ChatGLM and PANDA: a table, with or without an MLP to apply.
 
 ``prefix_encoder.embedding.weight`` (m, S * 2 * H * h), or (m, width) followed by ``prefix_encoder.trans.{0,2}``:
-linear, tanh, linear. https://github.com/THUDM/P-tuning-v2 (model/prefix_encoder.py).
+linear, tanh, linear. https://github.com/THUDM/P-Tuning-v2 (model/prefix_encoder.py).
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ def read_prefix_encoder(state: StoredTensors) -> PromptBundle:
     rows = to_prompt_matrix(name, state.tensors[name]).array
     encoded = apply_mlp(state, rows, name.removesuffix("embedding.weight") + "trans", np.tanh)
     note = () if encoded is rows else (APPLIED,)
-    return make_key_value_bundle(state.name, "prefix encoder (P-tuning v2)", encoded, state, note)
+    return make_key_value_bundle(state.name, "prefix encoder (P-Tuning v2)", encoded, state, note)

@@ -1,8 +1,8 @@
 """Prompts saved with the encoder they were trained through: the encoder is applied, as the backbone's input was made.
 
 PEFT's modules (src/peft/tuners, https://github.com/huggingface/peft) as ``prompt_encoder.<adapter>.``, or alone:
-``embedding.weight``, with ``mlp_head`` and perhaps ``lstm_head`` (P-tuning), ``transform`` (prefix tuning), or nothing.
-The original code of P-tuning, https://github.com/THUDM/P-tuning, has the same names without the adapter's.
+``embedding.weight``, with ``mlp_head`` and perhaps ``lstm_head`` (P-Tuning), ``transform`` (prefix tuning), or nothing.
+The original code of P-Tuning, https://github.com/THUDM/P-Tuning, has the same names without the adapter's.
 """
 
 from __future__ import annotations

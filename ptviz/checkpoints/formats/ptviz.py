@@ -99,9 +99,7 @@ def read_run(folder: Folder) -> PromptBundle:
     settings = {key: safe_text(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
     if isinstance(more := config.get("more_tasks"), list):
         settings["task"] = safe_list([settings.get("task", ""), *map(str, more)], 20)
-    resumable = Capability(
-        "go on with the training it came from", True, "resume the run; import it first if it is from elsewhere"
-    )
+    resumable = Capability("resume its training", True, "resume the run; import it first if it is from elsewhere")
     uses = tuple(resumable if use.action == resumable.action else use for use in bundle.capabilities)
     form = BUNDLE_FORMAT if BUNDLE_MARKER in folder.names() else "ptviz run"
     return PromptBundle(

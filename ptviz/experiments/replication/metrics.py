@@ -35,7 +35,7 @@ def _validation_score(run: Run) -> float:
 def _finished(run: Run) -> Finished:
     finished = run.history().finished
     if finished is None:
-        raise StoreError(f"run {run.id} has not finished")
+        raise StoreError(f"run {run.id} has not finished: wait for it, or resume it")
     return finished
 
 
@@ -46,7 +46,7 @@ def _initial_score(run: Run) -> float:
 
 
 def _steps_to_converge(run: Run) -> float:
-    """Return the steps to 95 % of the run's own best validation score."""
+    """Return the steps to 95% of the run's own best validation score."""
     history = run.history()
     steps = steps_to_reach(history.evaluation_steps, [found.accuracy for found in history.evaluations], 0.95)
     if steps is None:
@@ -140,7 +140,7 @@ METRICS: dict[str, Callable[[Run, ModelCache], float]] = {
 """Metrics of a finished run by name: scores, or counts. "none" is no relation, which a correlation is compared with."""
 GROUP_METRICS: dict[str, Callable[[Sequence[Run]], float]] = {"vote": lambda runs: score_runs(runs).vote}
 """Metrics of all settings of an arm together, by name."""
-COUNT_METRICS = {"trained": "trained parameters", "converged": "steps to 95 % of the best validation score",
+COUNT_METRICS = {"trained": "trained parameters", "converged": "steps to 95% of the best validation score",
                  "rank": "effective rank", "correlation": "Spearman's correlation",
                  "step_time": "time of a step as a share of prompt tuning's with 100 tokens"}  # fmt: skip
 """What the metrics count that are no scores; "rank" compares arms that measure it at different steps."""

@@ -53,7 +53,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
     ),
     ReplicationStudy(
         "residual-steady", "The residual reparameterisation makes prompt tuning less sensitive to learning rate and "
-        "start.",
+        "initialisation.",
         "Razdaibiedina et al., Findings of ACL 2023", "https://aclanthology.org/2023.findings-acl.421",
         (
             Arm("residual, three rates", "residual", tuple(ArmSetting(lr_factor=factor) for factor in _LR_FACTORS)),
@@ -70,9 +70,9 @@ STUDIES: tuple[ReplicationStudy, ...] = (
     ),
     ReplicationStudy(
         "deep", "Keys and values at every layer beat a prompt in the input alone on a small backbone.",
-        "Liu et al., ACL 2022 (P-tuning v2)", "https://aclanthology.org/2022.acl-short.8",
-        (_make_arm("P-tuning v2", "p-tuning-v2", m=20), _make_arm("prompt tuning", "prompt-tuning", m=20)),
-        (Comparison("P-tuning v2", "prompt tuning"),),
+        "Liu et al., ACL 2022 (P-Tuning v2)", "https://aclanthology.org/2022.acl-short.8",
+        (_make_arm("P-Tuning v2", "p-tuning-v2", m=20), _make_arm("prompt tuning", "prompt-tuning", m=20)),
+        (Comparison("P-Tuning v2", "prompt tuning"),),
     ),
     ReplicationStudy(
         "pruning", "Pruning the least important tokens and pieces of a trained prompt, rewinding and training again "
@@ -147,7 +147,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         "seed has source prompts of its own.",
     ),
     ReplicationStudy(
-        "top-k", "The best of three retrieved source prompts serves at least as well as the most similar one alone.",
+        "top-k", "The best of three retrieved source prompts performs at least as well as the most similar one alone.",
         "Vu et al., ACL 2022 (SPoT)", "https://aclanthology.org/2022.acl-long.346",
         (_make_arm("best of three", "spot-single", k=3), _make_arm("most similar", "spot-single", k=1)),
         (Comparison("best of three", "most similar", margin=_ONE_POINT),),
@@ -167,7 +167,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         (Comparison("prefix tuning", "embedding only"),),
     ),
     ReplicationStudy(
-        "infix", "Trained vectors before the text serve better than the same between text and answer, and keys and "
+        "infix", "Trained vectors before the text perform better than the same between text and answer, and keys and "
         "values at every layer better than both.",
         "Li and Liang, ACL 2021", "https://aclanthology.org/2021.acl-long.353",
         (
@@ -208,7 +208,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
             Arm("prompt tuning, m=100", "prompt-tuning", (ArmSetting({"m": 100}),)),
         ),
         (Comparison("SMoP, four of m=5", "prompt tuning, m=100", "step_time", lower=True),), steps=10,
-        note=_TIME_NOTE.format("The paper saves 14.6 % on T5."),
+        note=_TIME_NOTE.format("The paper saves 14.6% on T5."),
     ),
     ReplicationStudy(
         "similarity", "Source prompts that are more similar to the target's transfer better to it without training.",
@@ -231,12 +231,12 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         ),
         (Comparison("residual", "without skip"),
         Comparison("prompt tuning", "without skip", "converged", lower=True)),
-        note="Slower: more steps to 95 % of its own best validation score, evaluated every 25 steps.",
+        note="Slower: more steps to 95% of its own best validation score, evaluated every 25 steps.",
     ),
     ReplicationStudy(
-        "deep-layers", "With half of the layers prompted, the deep half serves better than the shallow one, and about "
-        "as well as all.",
-        "Liu et al., ACL 2022 (P-tuning v2)", "https://aclanthology.org/2022.acl-short.8",
+        "deep-layers", "With half of the layers prompted, the deep half performs better than the shallow one, and "
+        "about as well as all.",
+        "Liu et al., ACL 2022 (P-Tuning v2)", "https://aclanthology.org/2022.acl-short.8",
         (
             _make_arm("deep half", "p-tuning-v2", m=20, layers="3-5"),
             _make_arm("shallow half", "p-tuning-v2", m=20, layers="0-2"), _make_arm("all", "p-tuning-v2", m=20),

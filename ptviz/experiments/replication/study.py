@@ -1,6 +1,6 @@
 """A replication study as data: a claim, the arms to compare, and the differences that support it.
 
-Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole 95 %
+Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole 95%
 interval of the mean difference (Student's, over seeds) lies on the claim's side, "does not hold" if it lies on the
 other, and is "unclear" otherwise, below five seeds, and where all seeds gave the same difference. A study holds only if
 each of its comparisons does, so its comparisons need no correction for their number.

@@ -146,5 +146,5 @@ def legend_elements(width: float) -> list[Element]:
     if x + 230 > width:
         x, y = 14.0, y + 22
     elements.append(Line(((x, y), (x + 22, y)), dash=True))
-    elements.append(TextLabel(x + 28, y, "initialization, before the last stage", 11, anchor="start"))
+    elements.append(TextLabel(x + 28, y, "initialisation, before the last stage", 11, anchor="start"))
     return elements

@@ -1,4 +1,4 @@
-"""Data sets by hub id, or in a local folder, through ``datasets``."""
+"""Data sets by Hub id, or in a local folder, through ``datasets``."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ _GRID_CAPTION = (
     "the prompt's own task. Transfer is positive where a cell beats the column *no prompt*."
 )
 _GAINS_CAPTION = (
-    "How to read it: orange means fewer errors, blue more: +50 % is half of the errors of the same training from "
-    "scratch. Empty on a prompt's own task. Colours end at 100 %."
+    "How to read it: orange means fewer errors, blue more: +50% is half of the errors of the same training from "
+    "scratch. Empty on a prompt's own task. Colours end at 100%."
 )
 _CURVES_CAPTION = (
     "How to read it: validation {metric} while the task is trained, grey from scratch, coloured from other tasks' "

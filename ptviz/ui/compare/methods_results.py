@@ -172,7 +172,7 @@ def display_rows(
             "Method": name(one.method),
             "Test": round(one.mean, 3),
             "sd": None if one.sd is None else round(one.sd, 3),
-            "95 % interval": f"{metric.format(one.interval.low)} to {metric.format(one.interval.high)}"
+            "95% interval": f"{metric.format(one.interval.low)} to {metric.format(one.interval.high)}"
             + INTERVAL_MARKS[one.interval.over]
             if one.interval
             else None,
@@ -183,7 +183,7 @@ def display_rows(
             "Memory (MB)": to_mebibytes(one.memory),
             "Length": one.length,
             "File (MB)": to_mebibytes(one.size),
-            "Steps to 90 / 95 % of best": None if one.steps95 is None else f"{one.steps90:.0f} / {one.steps95:.0f}",
+            "Steps to 90 / 95% of best": None if one.steps95 is None else f"{one.steps90:.0f} / {one.steps95:.0f}",
             "Seeds": len(one.seeds),
         }
         for one in order
@@ -203,7 +203,7 @@ def render_table(table: list[dict[str, object]], alt: str, metric: Metric = ACCU
     longest = max((len(str(row["Method"])) for row in table), default=0)
     config["Method"] = st.column_config.Column(width=20 + 7 * min(longest, 40))
     rows = pd.DataFrame(table).dropna(axis="columns", how="all")
-    if metric.unit:  # Streamlit's own percent leaves out the zero of 91.0 %.
+    if metric.unit:  # Streamlit's own percent leaves out the zero of 91.0%.
         scores = rows.columns.intersection(["Test", "sd", "Zero-shot"])
         rows[scores] = 100 * rows[scores]
     st.dataframe(
@@ -226,7 +226,7 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
             "Difference (points)" if metric.unit else "Difference": _round_change(pair.mean, metric)
             if pair.differences
             else None,
-            "95 % interval": f"{metric.format_change(pair.interval.low, '')} to "
+            "95% interval": f"{metric.format_change(pair.interval.low, '')} to "
             f"{metric.format_change(pair.interval.high, '')}{INTERVAL_MARKS[pair.interval.over]}"
             if pair.interval
             else None,

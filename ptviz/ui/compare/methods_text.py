@@ -17,13 +17,13 @@ FAIRNESS_TEXT = """
   how far they differ.
 - **Little tuning.** Learning rates are the best of a recorded sweep per method and backbone, over few rates. A method
   that needs finer tuning may do better than it does here; the grid of learning rates shows how much they matter.
-- **Few seeds.** Each is a [[Student interval]] over seeds: with three seeds it is wide, and a verdict needs five. Of
-  one seed the interval is over its test rows, marked (rows): it says nothing about another seed.
+- **Few seeds.** Each is a [[confidence interval]] over seeds: with three seeds it is wide, and a verdict needs five.
+  With one seed, the interval is over its test examples, marked (examples): it says nothing about another seed.
 - **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """
 COLUMN_NOTES = (
-    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95 % "
+    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95% "
     "of best: updates until a run first reached these shares of its own best {metric}."
 )
 CAPTIONS = {
@@ -33,9 +33,9 @@ CAPTIONS = {
     "Side by side": "How to read it: one panel per method, all on the same axes. The dashed line is the zero-shot "
     "{metric}.",
     "Against cost": "How to read it: up is better, left is cheaper.",
-    "Convergence": "How to read it: left is sooner. The open mark is at 90 %, the filled one at 95 % of a run's own "
+    "Convergence": "How to read it: left is sooner. The open mark is at 90%, the filled one at 95% of a run's own "
     "best validation {metric}, so a weak method may still converge fast. Resolution: the interval of evaluations.",
-    "Seeds": "How to read it: one point per seed, a tick at the mean, and the 95 % interval as a bar. Methods whose "
+    "Seeds": "How to read it: one point per seed, a tick at the mean, and the 95% interval as a bar. Methods whose "
     "bars overlap may still differ seed by seed: see the table below.",
 }
 
@@ -52,9 +52,9 @@ def describe_cost_marks(summaries: Sequence[MethodSummary]) -> str:
         drawn.append("No method shown is both cheaper and better than one on the grey line.")
     over = {one.interval.over for one in summaries if one.interval}
     if over == {"seeds", "rows"}:
-        drawn.append("The bars are 95 % intervals over seeds, of methods with one seed over its test rows.")
+        drawn.append("The bars are 95% intervals over seeds, of methods with one seed over its test examples.")
     elif over:
-        drawn.append(f"The bars are 95 % intervals over {'seeds' if 'seeds' in over else 'test rows'}.")
+        drawn.append(f"The bars are 95% intervals over {'seeds' if 'seeds' in over else 'test examples'}.")
     return " ".join(drawn)
 
 

@@ -74,7 +74,7 @@ def render_sample() -> None:
         return
     st.markdown(
         "**Recorded meanwhile:** ptviz's own runs of every method on trec6 with MiniLM, three seeds, written in the "
-        "layout of these files. They are no results of PEFT's benchmark, which trains a language model on mathematics."
+        "layout of these files. They are not results of PEFT's benchmark, which trains a language model on mathematics."
     )
     render_benchmark(folder)
 

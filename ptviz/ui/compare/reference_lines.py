@@ -22,9 +22,9 @@ from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.worker.background_jobs import ReferenceJob, cancel_job, current_reference_job, submit_job
 
 _CAPTION = (
-    "References train the backbone itself, on the same examples, seeds and steps, and are no methods of the survey: "
+    "References train the backbone itself, on the same examples, seeds and steps, and are not methods of the survey: "
     "low-rank updates by PEFT ([Hu et al. 2022](https://arxiv.org/abs/2106.09685)), or every weight but the word "
-    "embeddings and the read-out. Each trains a copy; full fine-tuning needs about four times the memory of the "
+    "embeddings and the output layer. Each trains a copy; full fine-tuning needs about four times the memory of the "
     "weights."
 )
 

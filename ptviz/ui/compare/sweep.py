@@ -111,7 +111,7 @@ def _render_cost(found: Sequence[PlannedRun]) -> None:
     cost = estimate_sweep(get_store(), found)
     if not cost.to_train:
         return
-    hours = "an unknown time" if cost.processor_hours is None else f"{cost.processor_hours:,.2f} processor hours"
+    hours = "an unknown time" if cost.processor_hours is None else f"{cost.processor_hours:,.2f} CPU hours"
     st.caption(
         f"{cost.to_train:,} of {cost.runs:,} runs are to train: {hours} and {cost.bytes / 1e6:,.0f} MB, "
         f"{cost.measured:,} of them estimated from finished runs of yours."
@@ -213,7 +213,7 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
             "Tried": one.tried,
             "Validation": metric.format(one.validation),
             "Test": metric.format(one.summary.mean),
-            "95 % interval": None
+            "95% interval": None
             if one.summary.interval is None
             else f"{metric.format(one.summary.interval.low)} to {metric.format(one.summary.interval.high)}"
             + INTERVAL_MARKS[one.summary.interval.over],
@@ -224,7 +224,7 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
     st.markdown("**The best of each method**")
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method")
     st.caption(
-        f"Chosen by mean validation {metric.noun}; test {metric.noun} with Student's 95 % interval over seeds. The "
+        f"Chosen by mean validation {metric.noun}; test {metric.noun} with Student's 95% interval over seeds. The "
         "more settings a method was tried with, the more its validation score is biased upwards; its test score is not."
     )
     with st.container(horizontal=True):

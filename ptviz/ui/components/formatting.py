@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import streamlit as st
 
+from ptviz.analysis import score_text
 from ptviz.tasks.metrics import Metric
 
 K = TypeVar("K", bound=Hashable)
@@ -30,12 +31,12 @@ STATE_BADGES = {
 
 def format_percent(share: float | None, digits: int = 1) -> str:
     """Return a share (0 to 1) in percent; a dash for None."""
-    return "—" if share is None else f"{share:.{digits}%}"
+    return score_text.format_percent(share, digits, missing="—")
 
 
 def format_score(metric: Metric, score: float | None) -> str:
     """Return a score by a metric as it is shown; a dash for None."""
-    return "—" if score is None else metric.format(score)
+    return score_text.format_score(metric, score, missing="—")
 
 
 def format_duration(seconds: float | None) -> str:

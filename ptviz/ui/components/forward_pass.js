@@ -15,7 +15,7 @@ function put(parent, name, attributes, text) {
   return node;
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}%`;
 const largest = (values) => values.indexOf(Math.max(...values));
 
 class ForwardPass {
@@ -260,7 +260,7 @@ class ForwardPass {
     if (moment === 1) {
       const when = this.at ? `after ${step.label} training steps` : "before training";
       const who = m === 1 ? "1 vector, the soft prompt, slides" : `${m} vectors, the soft prompt, slide`;
-      return `${who} in front, here ${when}. Nothing else is trained; a longer box is a longer vector.`;
+      return `${who} in front, here ${when}. Nothing else is trained; a longer box means a larger norm.`;
     }
     if (moment < this.moments - 1) {
       const layer = moment - 1;

@@ -19,7 +19,7 @@ _INPUT_LINE_COLOUR = "#8E73C9"
 CAPTION = (
     "How to read it: lilac is the text, orange the soft prompt, blue the frozen backbone. A line is the attention that "
     "a token gives to a token of the layer before, averaged over the heads; it is thicker for more, and left out below "
-    "8 %. The slider shows the prompt after more or fewer training steps. The arrow keys move it on by one moment. "
+    "8%. The slider shows the prompt after more or fewer training steps. The arrow keys move it by one snapshot. "
 )
 _HTML = """
 <div class="ptviz-forward" data-testid="ptviz-forward" role="group" aria-label="Forward pass">

@@ -27,7 +27,7 @@ from ptviz.ui.navigation import WATCH_PAGE
 INTRODUCTION = (
     "What the papers claim, each repeated here by a small experiment on a frozen sentence encoder. Both sides of a "
     "comparison train on the same examples and batches. The verdict comes from the mean difference over "
-    "[[seed|seeds]] and its [[Student interval|95 % interval]]: a claim **holds** if the whole interval lies on its "
+    "[[seed|seeds]] and its [[confidence interval|95% interval]]: a claim **holds** if the whole interval lies on its "
     "side, **does not hold** if none of it does, and is **unclear** otherwise, or with fewer than five seeds. It "
     "may hold in the paper's own setting."
 )
@@ -58,7 +58,7 @@ def render_findings() -> None:
         [result.study.id for result in shown],
         answer=shown,
         key="findings",
-        caption="How to read it: a point is the mean difference over seeds, its bar the 95 % interval. To the right of "
+        caption="How to read it: a point is the mean difference over seeds, its bar the 95% interval. To the right of "
         "the dashed line the difference is as claimed; a short line marks how far below it may be and still count as "
         "no loss. Comparisons of counts, such as parameters, stand in the tables below.",
         filename="ptviz-findings",

@@ -77,7 +77,7 @@ def render_replication(result: StudyResult) -> None:
             {
                 "claim": what,
                 "measured": f"{first} and {second}",
-                "difference (95 % interval)": f"{mean} ({limits})",
+                "difference (95% interval)": f"{mean} ({limits})",
                 "seeds": len(difference.differences),
                 "verdict": difference.verdict,
             }

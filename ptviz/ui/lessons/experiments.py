@@ -22,6 +22,7 @@ from ptviz.experiments.replication.record import DEFAULT_SEEDS
 from ptviz.experiments.run_results import load_result
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.methods.hyperparameters import HyperparameterValue
+from ptviz.methods.listing import NO_ROUTING
 from ptviz.nearest_tokens import nearest_tokens
 from ptviz.plots import (
     plot_expert_loads,
@@ -184,7 +185,7 @@ class RoutingLoad(OneRun, frozen=True, tag="routing-load"):
         """Return the smoothed shares at the last step, and how many experts the load amounts to at both ends."""
         loads = load_expert_loads(runs[0])
         if loads is None:
-            raise StoreError(f"run {runs[0].id} routes nothing: its method gives every input the same prompt")
+            raise StoreError(f"run {runs[0].id}: {NO_ROUTING}")
         shares, k = 100 * loads.smoothed_loads[-1], loads.loads.shape[1]
         return {
             "experts": Measure(k, "count"),
@@ -285,7 +286,7 @@ class CompareRuns(SeveralRuns, frozen=True, tag="compare-runs"):
 
 
 class SeedsWithIntervals(SeveralRuns, frozen=True, tag="seeds-with-intervals"):
-    """The test score of every seed of several methods, with means and 95 % intervals; each arm has its own method."""
+    """The test score of every seed of several methods, with means and 95% intervals; each arm has its own method."""
 
     seeds: Seeds = (0, 1, 2)
     names: ClassVar[tuple[str, ...]] = (
@@ -450,7 +451,7 @@ def _scores(run: Run) -> dict[str, Measure]:
     """Return the scores of a finished run: before its first update, at best, on the test set; and its size."""
     result, accuracies = load_result(run), _accuracies(run)
     if result is None or not accuracies:
-        raise StoreError(f"run {run.id} has not finished, or was never evaluated")
+        raise StoreError(f"run {run.id} has not finished: wait for it, or resume it, or was never evaluated")
     return {
         "start": _percent(accuracies[0]),
         "best": _percent(max(accuracies)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["%", "points", "count", "ratio", "number"]
-_FORMATS: dict[Unit, str] = {"%": "{:.1f} %", "points": "{:+.1f} points", "count": "{:,.0f}", "ratio": "{:.2g} times"}
+_FORMATS: dict[Unit, str] = {"%": "{:.1f}%", "points": "{:+.1f} points", "count": "{:,.0f}", "ratio": "{:.2g} times"}
 _PLACE = re.compile(r"\{([^{}]+)\}")
 
 

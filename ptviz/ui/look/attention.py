@@ -26,8 +26,8 @@ from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
 from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
 
 LESSON = (
-    "Prompt tokens act through [[attention]] alone: the attention that the text and the answer give to them is "
-    "taken from the text. The attention mass on the prompt shows how much the prompt influences the output. "
+    "Prompt tokens act through [[attention]] alone: attention weights sum to 1, so what the prompt tokens "
+    "receive, the text tokens lose. The attention mass on the prompt shows how much the prompt influences the output. "
     "**Try:** move the step and watch the mass change as the prompt trains, and type a sentence of your own."
 )
 _MASS_CAPTION = (

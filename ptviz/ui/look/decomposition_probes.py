@@ -83,7 +83,7 @@ def render_row_comparison(
     st.metric(
         f"Added to {other}",
         f"{share:.1%}",
-        help=f"the energy of {history.name} - {other}, as a share of its own and {other}'s: 50 % is as much as {other} "
+        help=f"the energy of {history.name} - {other}, as a share of its own and {other}'s: 50% is as much as {other} "
         "itself",
     )
     render_plot(

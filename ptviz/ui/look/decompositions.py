@@ -18,8 +18,8 @@ from ptviz.ui.look.inspect_page import SnapshotSelection
 LESSON = (
     "Some methods write the prompt as a product of thin factors ([[low rank]]), others prune it or pass it through "
     "a small network. Every tensor of the method is here under its symbol in the paper. **Try:** watch the "
-    "[[effective rank]] of a full prompt over the steps, then find the rank at which its best approximation misses "
-    "a tenth."
+    "[[effective rank]] of a full prompt over the steps, then find the rank at which its best approximation has "
+    "a relative error of 10%."
 )
 
 

@@ -116,7 +116,7 @@ def _render_metrics(history: TensorHistory, geometry: PromptGeometry, stats: Voc
         st.metric(
             "Outside the vocabulary",
             f"{outside} of {len(history.current)}",
-            help="outside the vocabulary cloud: farther from any word than 95 % of words are from their nearest other",
+            help="outside the vocabulary cloud: farther from any word than 95% of words are from their nearest other",
         )
     if spectrum.is_collapsed:
         st.warning("The prompt has collapsed: its tokens use less than a tenth of the directions they could.")

@@ -13,7 +13,7 @@ from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
 
 _ATTENTION_CAPTION = (
     "How to read it: one row per generated token, from the first to the last, one column per prompt token: the "
-    "attention of the position where the token was chosen. Rows need not sum to 100 %: the rest goes to the input and "
+    "attention of the position where the token was chosen. Rows need not sum to 100%: the rest goes to the input and "
     "to the text so far."
 )
 _LENS_CAPTION = (

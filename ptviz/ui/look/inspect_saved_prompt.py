@@ -122,7 +122,7 @@ def _delete(saved: SavedPrompt) -> None:
 def _render_among_words(saved: SavedPrompt, view: PromptView, words: Vocabulary, width: int) -> None:
     """Show projection, norms, distances and nearest words."""
     if words.table.shape[1] != width:
-        st.warning(f"Its vectors have {width} numbers, those of {saved.backbone} {words.table.shape[1]}.")
+        st.warning(f"Its vectors have {width} dimensions, those of {saved.backbone} {words.table.shape[1]}.")
         return
     left, right = st.columns([3, 2], gap="medium")
     with left:

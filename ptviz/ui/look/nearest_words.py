@@ -20,7 +20,7 @@ _STEPS_CAPTION = (
 )
 _OVERLAP_CAPTION = (
     "How to read it: the share of each token's nearest words at step 0 that are still among its nearest. "
-    "A flat line at 100 % means that training moved the vectors without giving them other words."
+    "A flat line at 100% means that training moved the vectors without giving them other words."
 )
 _RANKS_CAPTION = (
     "How to read it: one line per prompt token: the rank that its nearest word at the last step had before, among all "

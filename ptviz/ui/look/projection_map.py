@@ -47,13 +47,13 @@ _CAPTION = (
     "paths of its tokens. A token has its number and the nearest of these words (cosine). "
 )
 _FRAME_HELP = (
-    "all: the axes hold words and prompts. Prompt tokens are often far longer than words, which then share one spot; "
-    "words: the axes hold the words only, and tokens outside are not in view"
+    "all: the axes hold words and prompts. Prompt tokens often have far larger norms than words, which then "
+    "share one spot; words: the axes hold the words only, and tokens outside are not in view"
 )
 _FREQUENCY_HELP = "rank in the backbone's vocabulary: 1 is the most frequent word"
 _DIRECTIONS_HELP = (
-    "Every vector is scaled to length 1, so that only its direction counts, as for the cosine. Without this, tokens "
-    "that are longer than words lie far from them whatever they point to."
+    "Every vector is scaled to unit norm, so that only its direction counts, as for the cosine. Without this, tokens "
+    "with a larger norm than words lie far from them, whatever their direction."
 )
 _METHOD_CAPTIONS: Mapping[ProjectionMethod, str] = {
     "PCA": f"The axes are fitted once for all steps, on the {PCA_WORDS:,} most frequent words and the prompts, so "

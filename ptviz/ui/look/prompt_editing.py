@@ -140,7 +140,7 @@ def _swap_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
 
 def _noise_form(found: SnapshotSelection, m: int, columns: Any) -> Edit:
     tokens = _select_tokens(m, columns)
-    size = columns[1].number_input("size, of its length", 0.0, 10.0, 0.5, 0.1, key="cut-size")
+    size = columns[1].number_input("size, relative to the norm", 0.0, 10.0, 0.5, 0.1, key="cut-size")
     return Noise(tokens, float(size), int(columns[2].number_input("seed", 0, 2**31, 0, key="cut-seed")))
 
 

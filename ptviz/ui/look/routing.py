@@ -213,7 +213,7 @@ def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
     )
     with st.container(horizontal=True):
         st.metric("Balance", f"{info.balance:z.2f}", help=f"1 is even, {1 / k:z.2f} is one expert for everything")
-        st.metric("Dead experts", f"{int(info.dead.sum())} of {k}", help="experts that win less than 1 % of the texts")
+        st.metric("Dead experts", f"{int(info.dead.sum())} of {k}", help="experts that win less than 1% of the texts")
         st.metric(
             "Routing entropy",
             f"{info.entropy:.2f} nats",

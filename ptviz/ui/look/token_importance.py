@@ -21,7 +21,7 @@ _REQUEST_COUNT = 10
 _IMPORTANCE_CAPTION = (
     "How to read it: one bar per prompt token. Above: how the loss and the {metric} change without it; orange is "
     "worse, blue is better, so a blue token is harmful. Below: XPrompt's first-order score from gradients alone, the "
-    "size of the loss's derivative by a mask on the token. Where both are high, they agree."
+    "absolute derivative of the loss with respect to a mask on the token. Where both are high, they agree."
 )
 _FAITHFULNESS_NOTE = (
     "Do the nearest words of a prompt describe it? The faithfulness gap is its {metric} minus the {metric} of these "

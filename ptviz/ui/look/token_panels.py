@@ -11,7 +11,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
 
 NORMS_CAPTION = (
-    "How to read it: the norm of each prompt token; the blue bands hold the middle 50 % and 90 % of all words. "
+    "How to read it: the norm of each prompt token; the blue bands hold the middle 50% and 90% of all words. "
     "A token far above them is unlike any word the backbone was trained on."
 )
 DISTANCES_CAPTION = (
@@ -19,8 +19,8 @@ DISTANCES_CAPTION = (
     "their nearest other word; a token above them is outside the vocabulary cloud."
 )
 HEAD_NORMS_CAPTION = (
-    "How to read it: the norm of each prompt token's vector in this head. Long keys get sharp attention, long values "
-    "add much once they are attended to."
+    "How to read it: the norm of each prompt token's vector in this head. Keys of large norm get sharp attention, "
+    "values of large norm add much once they are attended to."
 )
 _COSINES_CAPTION = (
     "How to read it: orange pairs of tokens point the same way. A block of orange is spare capacity: several tokens "

@@ -27,9 +27,9 @@ LESSON = (
     "another task, and lost little accuracy. **Try:** a sentence of yours that has nothing to do with the task."
 )
 _CAPTION = (
-    "How to read it: one mark per run, its weight gamma above it; the open circle was not pulled. Further right, more "
-    "nearest words (by L2) are those of the sentence; higher, more test {metric} was lost. Low and to the right is "
-    "wayward: it solves the task and reads as something else."
+    "How to read it: one mark per run, its weight gamma above it; the open circle was not pulled. Further right: more "
+    "of the nearest words (by L2) occur in the sentence. Higher: a larger loss of test {metric}. Low and to the right "
+    "is wayward: it solves the task and reads as something else."
 )
 _DEFAULT_SENTENCE = "classify the sentiment of this movie review as positive or negative"
 _DEFAULT_GAMMAS = (0.0001, 0.001, 0.01, 0.1)

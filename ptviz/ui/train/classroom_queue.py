@@ -37,7 +37,7 @@ def render_turns(summaries: Sequence[RunSummary]) -> None:
 
 def describe_turn(turn: Turn) -> str:
     """Return the place of a run and its waiting time in words."""
-    where = "next in the queue" if turn.place == 1 else f"place {turn.place} of {turn.of} in the queue"
+    where = "next in the queue" if turn.place == 1 else f"position {turn.place} of {turn.of} in the queue"
     if turn.seconds is None:
         return f"{where}; how long it waits is not known yet"
     return f"{where}; it begins in about {format_duration(turn.seconds)}" if turn.seconds >= 1 else f"{where}, at once"
@@ -50,6 +50,6 @@ def _turns() -> dict[str, Turn]:
 
 def _render_turn(run: str) -> None:
     turn = _turns().get(run)
-    st.text("Its turn has come." if turn is None else describe_turn(turn).capitalize() + ".")
+    st.text("It starts now." if turn is None else describe_turn(turn).capitalize() + ".")
     if turn is not None and turn.of > 1:
         st.caption("Visitors take turns: the one whose runs were trained longest ago is next.")

@@ -22,7 +22,7 @@ from ptviz.plots.mistakes import load_calibrations, load_class_scores
 from ptviz.plots.predictions import Order, Rows, class_names, has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, Status
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE, read_predictions_error
+from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE, read_predictions_error
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.csv_download import figure_csv_download
@@ -32,21 +32,21 @@ from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.train.run_page import ANSWER_SECONDS
 
 CONFUSION_CAPTION = (
-    "How to read it: each row is a class, and its cells say as what its test examples were predicted; the diagonal is "
-    "right. Colours are shares of the row, numbers are examples."
+    "How to read it: each row is a true class, each column a predicted class; correct predictions are on the diagonal. "
+    "Colours are shares of the row, numbers are examples."
 )
 CLASSES_CAPTION = (
     "How to read it: recall is the share of a class's test examples that are predicted as that class; the grey square "
     "is the backbone without the prompt."
 )
 CALIBRATION_CAPTION = (
-    "How to read it: examples are grouped by certainty, the probability of the predicted class, in bins of equal "
-    "width. On the diagonal, certainty equals accuracy; below it the model is overconfident. Bars are 95 % intervals "
+    "How to read it: examples are grouped by confidence, the probability of the predicted class, in bins of equal "
+    "width. On the diagonal, confidence equals accuracy; below it the model is overconfident. Bars are 95% intervals "
     "(Wilson). The expected calibration error is the mean gap, weighted by examples (Guo et al. 2017, "
     "https://arxiv.org/abs/1706.04599); with few examples it is above 0 even for a perfectly calibrated model."
 )
 LENGTH_CAPTION = (
-    "How to read it: test examples in groups of about equal size by their number of words, with 95 % intervals over "
+    "How to read it: test examples in groups of about equal size by their number of words, with 95% intervals over "
     "examples. Texts longer than the maximum length of the run are cut, so that their end is not read."
 )
 _TABLE = "Answers"
@@ -89,11 +89,11 @@ def _render(run: Run) -> None:
 
 
 def _views(run: Run, rows: Rows) -> list[str]:
-    """Return the views that the task of a run has: generated texts have no classes and no certainty."""
+    """Return the views that the task of a run has: generated texts have no classes and no confidence."""
     views = [_TABLE]
     if class_names(run):
         views += ["Confusion matrix", "Classes"]
-    return [*views, *(["Calibration"] if "certainty" in rows[0] else []), "Length"]
+    return [*views, *(["Calibration"] if "confidence" in rows[0] else []), "Length"]
 
 
 def describe_changes(rows: Rows) -> str:
@@ -216,7 +216,7 @@ _FIGURES = {
 
 def _choose(writes: bool, compares: bool) -> dict[str, Any]:
     """Return the options of ``predictions_table`` from widgets, whose state is in the address."""
-    what = "score" if writes else "certainty"
+    what = "score" if writes else "confidence"
     change = "any"
     if compares:
         names = {"any": "all", "fixed": "score higher than zero-shot", "broken": "score lower than zero-shot"} if (
@@ -235,7 +235,7 @@ def _choose(writes: bool, compares: bool) -> dict[str, Any]:
 
 
 def _to_shown(row: dict[str, Any]) -> dict[str, Any]:
-    shares = ("certainty", "score", ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE)
+    shares = ("confidence", "score", ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE)
     percent = {name: 100 * row[name] for name in shares if row.get(name) is not None}
     return {**row, **percent, "right": _MARKS[row["right"]]}
 
@@ -248,7 +248,7 @@ def _column_config(writes: bool, metric: Metric) -> dict[str, Any]:
     return {
         **without,
         "right": "",
-        **_percentages({"certainty": "certainty", ZERO_SHOT_CERTAINTY: "zero-shot certainty"}),
+        **_percentages({"confidence": "confidence", ZERO_SHOT_CONFIDENCE: "zero-shot confidence"}),
     }
 
 

@@ -34,7 +34,7 @@ from ptviz.ui.train.task_editor import (
     edit_task,
 )
 
-BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
+BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the Hub"
 
 
 def select_backbone() -> str:
@@ -106,9 +106,9 @@ _PLACES: Mapping[str, str] = {"prefix": "before the texts", "infix": "between te
 
 
 def with_layout_choices(task: TaskSelection, backbone: str) -> TaskSelection:
-    """Show the place of soft tokens, and the switch for the chat template unless the backbone is known to have none."""
-    help = "an infix stands behind the texts; keys and values have no place in the input"
-    chosen = select_one("Soft tokens stand", _PLACES, key="place", help=help)
+    """Show the position of the prompt, and the switch for the chat template unless the backbone has none."""
+    help = "an infix follows the texts; keys and values have no position in the input"
+    chosen = select_one("Position of the prompt", _PLACES, key="place", help=help)
     task = replace(task, table=replace(task.table, place="infix" if chosen == "infix" else "prefix"))
     return _with_chat_switch(task, backbone)
 
@@ -126,7 +126,7 @@ _ANSWERS = {"classification": "{} classes", "text": "text to text", "choice": "m
 
 
 def select_task() -> TaskSelection:
-    """Return the chosen task: a built-in one, a table, or a hub id."""
+    """Return the chosen task: a built-in one, a table, or a Hub id."""
     kind = st.segmented_control(
         "Task",
         [BUILT_IN, OWN_TABLE, *([HUB] if visitor_rules() is None else [])],
@@ -194,7 +194,7 @@ def _hub_input() -> TaskSelection:
         info = known[chosen]
         copy = "a copy is on this machine" if info.available else info.install_command
         answers = _ANSWERS[info.kind].format(info.classes)
-        st.caption(f"{info.family}: {answers}, about {info.rows:,} texts, judged by {info.metric}. ")
+        st.caption(f"{info.family}: {answers}, about {info.rows:,} texts, scored by {info.metric}. ")
         st.caption(f"Source: {info.source}; {copy}.")
         return TaskSelection(chosen)
     name = st.text_input(

@@ -203,7 +203,9 @@ def render_metrics(run: Run, status: Status, curve: RunHistory, *, progress: boo
     about = "" if metric == ACCURACY else f". {metric.title}: {metric.definition}"
     help = f"{metric.noun} of the best prompt so far, on examples that are not trained on{about}"
     if metric.is_row_mean and curve.evaluations and curve.evaluations[-1].written:
-        help += ". Of prompts whose scores differ by less than a standard error, that of the lowest loss is the best"
+        help += (
+            ". Among prompts within one standard error of the highest score, the best is the one with the lowest loss"
+        )
     # Before training the prompt is a disturbance, and no result to be marked as one.
     starts = len(curve.evaluation_steps) < 2
     change = _zero_shot_delta(best, zero, metric) | ({"delta_color": "off"} if starts else {})

@@ -401,7 +401,7 @@ def render_run_groups(summaries: list[RunSummary]) -> None:
             "Backbone": row["backbone"],
             "Runs": row["runs"],
             "Test, mean": format_score(metric, row["mean"]),
-            "95 % interval": f"{metric.format(row['low'])} to {metric.format(row['high'])}" if row["low"] is not None
+            "95% interval": f"{metric.format(row['low'])} to {metric.format(row['high'])}" if row["low"] is not None
             else "—",
             "Zero-shot": format_score(metric, row["zero_shot"]),
             "Metric": metric.title,
@@ -420,7 +420,7 @@ def render_run_groups(summaries: list[RunSummary]) -> None:
                        "Parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
     st.caption(
-        "The interval is Student's 95 % interval over seeds. It needs two seeds, and runs that differ in nothing but "
+        "The interval is Student's 95% interval over seeds. It needs two seeds, and runs that differ in nothing but "
         "the seed; a filter can single them out."
     )
 

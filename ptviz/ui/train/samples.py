@@ -50,7 +50,7 @@ def render_samples(run: Run, until: int | None = None) -> None:
         step = steps[-1] if chosen == "newest" else int(chosen)
     rows = samples_table(run, step=step)
     st.html(samples_html(rows))
-    st.caption(SAMPLES_CAPTION if until is None else f"Written with the prompt of step {step}. {REPLAYED_CAPTION}")
+    st.caption(SAMPLES_CAPTION if until is None else f"Generated with the prompt of step {step}. {REPLAYED_CAPTION}")
     if any(info.random and info.name == run.config.backbone for info in list_backbones()):
         st.caption(RANDOM_CAPTION)
     with st.container(horizontal=True, gap="small"):

@@ -106,7 +106,7 @@ def generated_text_panel(
             state[1].withdraw()
             del st.session_state[_WRITTEN_KEY]
         if not text:
-            st.caption("Type a text above: what the backbone writes with and without the prompt appears here.")
+            st.caption("Type a text above: the text generated with and without the prompt appears here.")
             return
         stage, step = snapshot or (None, None)
         state = key, request_text("predict", run.id, texts=[text], stage=stage, step=step)
@@ -124,11 +124,11 @@ def generated_text_panel(
         render_texts({name: answer[name][0] for name in titles}, titles)
     if training_at is not None or error is not None:
         st.button(
-            "Write again",
+            "Generate again",
             icon=":material/refresh:",
-            key="write-again",
+            key="generate-again",
             disabled=error is None and written == key,
-            help="With the newest prompt. Training pauses meanwhile, so nothing is written again by itself.",
+            help="With the newest prompt. Training pauses meanwhile, so texts are regenerated only on request.",
             on_click=st.session_state.pop,
             args=(_WRITTEN_KEY,),
         )
@@ -170,4 +170,7 @@ def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newe
     prompted = max(range(len(found.classes)), key=found.prompted.__getitem__)
     frozen = max(range(len(found.classes)), key=found.frozen.__getitem__)
     # A class name may come from an untrusted table: text, not Markdown.
-    st.text(f"With the prompt of step {answer['step']}: {found.classes[prompted]}. Alone: {found.classes[frozen]}.")
+    st.text(
+        f"With the prompt of step {answer['step']}: {found.classes[prompted]}. "
+        f"Without the prompt: {found.classes[frozen]}."
+    )
