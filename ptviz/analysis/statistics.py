@@ -26,7 +26,7 @@ _RESAMPLES = 10_000
 INTERVAL_MARKS = {"seeds": "", "rows": " (examples)"}
 """What follows an interval where it is printed, by what it is over."""
 
-Judgement = Literal["holds", "does not hold", "unclear"]
+Verdict = Literal["holds", "does not hold", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def wilson_interval(hits: int, count: int, level: float = CONFIDENCE_LEVEL) -> C
     return ConfidenceInterval(float(found.low), float(found.high), "rows")
 
 
-def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool = False) -> Judgement:
+def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool = False) -> Verdict:
     """Return whether a mean difference over seeds lies above ``-margin``, with 95% confidence.
 
     It holds if the whole interval does, does not hold if none of it does, and is unclear otherwise, with fewer than

@@ -25,8 +25,8 @@ from ptviz.prompt import NO_TARGET, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 
-NO_WRITER = "an encoder: it reads texts and generates none; choose a decoder or an encoder-decoder"
-"""Why a backbone cannot write."""
+CANNOT_GENERATE = "an encoder: it reads texts and generates none; choose a decoder or an encoder-decoder"
+"""Why a backbone cannot generate text."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             BackboneError: if the backbone is an encoder, which generates no text.
         """
-        raise BackboneError(f"{self.name} is {NO_WRITER}")
+        raise BackboneError(f"{self.name} is {CANNOT_GENERATE}")
 
     def compute_target_states(
         self,
@@ -182,7 +182,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             BackboneError: if the backbone is an encoder, which generates no text.
         """
-        raise BackboneError(f"{self.name} is {NO_WRITER}")
+        raise BackboneError(f"{self.name} is {CANNOT_GENERATE}")
 
     def forward(
         self,

@@ -19,7 +19,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_outputs import BaseModelOutput
 
-from ptviz.backbones.base import NO_WRITER, Backbone, kv_kwargs
+from ptviz.backbones.base import CANNOT_GENERATE, Backbone, kv_kwargs
 from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
@@ -73,7 +73,7 @@ def generate(
     """
     settings = settings or GenerationSettings()
     if backbone.family == "encoder":
-        raise BackboneError(f"{backbone.name} is {NO_WRITER}")
+        raise BackboneError(f"{backbone.name} is {CANNOT_GENERATE}")
     if on_token is not None and (len(batch) > 1 or settings.beams > 1):
         raise ValueError(f"expected one row and one beam to stream; got {len(batch)} rows and {settings.beams} beams")
     x, mask = backbone.shift_and_mask(batch, prompt)

@@ -39,13 +39,13 @@ def _check_chat(backbone: str) -> None:
 @lru_cache(maxsize=64)  # A comparison has many runs on one table. What fails is checked again.
 def _check(backbone: str, task: str, text: str | None, label: str | None, table: TableOptions, modified: int) -> None:
     from ptviz.backbones import BackboneError, load_tokeniser, read_readout_mode
-    from ptviz.backbones.base import NO_WRITER
+    from ptviz.backbones.base import CANNOT_GENERATE
     from ptviz.engine.model_cache import load_run_task
     from ptviz.training.distinct_labels import check_label_texts
 
     found = load_run_task(RunConfig(backbone, task, text=text, label=label, table=table))
     if found.kind != "classification" and read_readout_mode(backbone) in ("pooled", "mask"):
-        raise BackboneError(f"{backbone} is {NO_WRITER}")
+        raise BackboneError(f"{backbone} is {CANNOT_GENERATE}")
     tokeniser = load_tokeniser(backbone)
     if tokeniser is not None:
         check_label_texts(found, tokeniser)

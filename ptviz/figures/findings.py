@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import plotly.graph_objects as go
 
+from ptviz.analysis.statistics import Verdict
 from ptviz.figures.elements import add_line, add_note, add_points, axis, cell_axis, empty_figure, error_bars
 from ptviz.figures.style import GREEN, GREY, VERMILLION, escape_hover, escape_text
 
-Verdict = Literal["holds", "does not hold", "unclear"]
 VERDICT_STYLES: dict[Verdict, tuple[str, str]] = {
     "holds": (GREEN, "circle"),
     "does not hold": (VERMILLION, "x"),

@@ -26,12 +26,12 @@ from .method import (
     plot_parameter_cost,
     plot_stages,
 )
-from .mistakes import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .peft_benchmark import (
     plot_peft_benchmark,
     plot_peft_benchmark_curves,
     plot_peft_benchmark_panels,
 )
+from .prediction_errors import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .predictions import predictions_table
 from .projection import plot_embeddings, plot_tensor_projection
 from .prompt_tokens import (

@@ -17,7 +17,7 @@ from ptviz.plots import (
     plot_training,
 )
 from ptviz.plots.method_style import method_title
-from ptviz.plots.mistakes import load_class_scores
+from ptviz.plots.prediction_errors import load_class_scores
 from ptviz.plots.predictions import has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.snippet import call_snippet, training_snippet

@@ -170,7 +170,7 @@ def test_the_queue_tells_place_and_time(
         store.owner = owner
         ids.append(store.create(RunConfig("tiny-encoder", name=f"of-{owner[:2]}"), queued=True).id)
     enter(ANNA)
-    assert "Place 2 of 3 in the queue; it begins in about 1 min 30 s" in words(page("train/watch.py", run=ids[2]))
+    assert "Position 2 of 3 in the queue; it begins in about 1 min 30 s" in words(page("train/watch.py", run=ids[2]))
     listed = words(page("train/runs.py"))
     assert "of-a1: position 2 of 3 in the queue; it begins in about 1 min 30 s" in listed
     assert "of-b2" not in listed

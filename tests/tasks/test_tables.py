@@ -511,7 +511,9 @@ def test_the_number_of_lines_is_bounded(tmp_path: Path) -> None:
 
 
 def test_the_texts_that_are_kept_are_bounded(tmp_path: Path) -> None:
-    assert "more than 500 characters in all" in refusal(tmp_path / "t.csv", csv_of(ROWS), replace(LIMITS, kept=500))
+    assert "more than 500 characters in all" in refusal(
+        tmp_path / "t.csv", csv_of(ROWS), replace(LIMITS, total_characters=500)
+    )
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.json"])

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from ptviz.analysis.statistics import ConfidenceInterval, judge_claim, student_interval
+from ptviz.analysis.statistics import ConfidenceInterval, Verdict, judge_claim, student_interval
 from ptviz.methods.hyperparameters import HyperparameterValue
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions
 from ptviz.tasks.template import Place
 from ptviz.training import TrainConfig, default_learning_rate
 
-Verdict = Literal["holds", "does not hold", "unclear", "not run"]
+StudyVerdict = Verdict | Literal["not run"]
 EXACT_METRICS = ("trained",)
 """Metrics that are the same for every seed, so that no interval is needed."""
 
@@ -156,7 +156,7 @@ class ComparisonResult:
     differences: tuple[float, ...]
     mean: float
     interval: ConfidenceInterval | None
-    verdict: Verdict
+    verdict: StudyVerdict
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class StudyResult:
     """A study with its verdict: it holds if every comparison holds, and fails if any fails."""
 
     study: ReplicationStudy
-    verdict: Verdict
+    verdict: StudyVerdict
     seeds: int
     differences: tuple[ComparisonResult, ...]
 
@@ -177,7 +177,7 @@ def evaluate_study(study: ReplicationStudy, values: MeasuredValues) -> StudyResu
     """Return the result of a study for these measured values."""
     found = tuple(_compare_arms(study, compared, values) for compared in study.comparisons)
     verdicts = {difference.verdict for difference in found}
-    verdict: Verdict = "holds" if verdicts == {"holds"} else "unclear"
+    verdict: StudyVerdict = "holds" if verdicts == {"holds"} else "unclear"
     if "does not hold" in verdicts:
         verdict = "does not hold"
     elif "not run" in verdicts:

@@ -151,8 +151,9 @@ def collect_examples(
         elif (place := int(random.random() * found.total_rows)) < limit:
             characters += row.size - found.rows[place].size
             found.rows[place] = row
-        if characters > limits.kept:
-            problem = f"the texts have more than {limits.kept:,} characters in all; take fewer rows, or shorter texts"
+        if characters > limits.total_characters:
+            most = f"{limits.total_characters:,} characters in all"
+            problem = f"the texts have more than {most}; take fewer rows, or shorter texts"
             raise table_error(source, problem, number)
     return found
 

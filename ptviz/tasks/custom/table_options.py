@@ -175,8 +175,8 @@ class TableLimits:
 
     ``file`` and ``unpacked`` in bytes; ``lines`` of a text file; ``row`` and ``cell`` in characters (a row may hold
     several lines); ``columns`` a count; ``nesting`` the depth of JSON objects and lists; ``text`` the characters of a
-    text that are kept (the longest text of a run is 8,192 tokens); ``kept`` the characters of all texts that are kept;
-    ``detected`` the bytes at the beginning by which an encoding is detected.
+    text that are kept (the longest text of a run is 8,192 tokens); ``total_characters`` those of all
+    texts; ``detected`` the bytes at the beginning by which an encoding is detected.
     """
 
     file: int = 4_000 * MB
@@ -187,7 +187,7 @@ class TableLimits:
     columns: int = 10_000
     nesting: int = 64
     text: int = 100_000
-    kept: int = 1_000 * MB
+    total_characters: int = 1_000 * MB
     detected: int = 64 * MB
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
-from ptviz.analysis.mistakes import CALIBRATION_BINS, count_changes
+from ptviz.analysis.prediction_errors import CALIBRATION_BINS, count_changes
 from ptviz.plots import (
     plot_calibration,
     plot_class_scores,
@@ -18,7 +18,7 @@ from ptviz.plots import (
     plot_score_by_length,
     predictions_table,
 )
-from ptviz.plots.mistakes import load_calibrations, load_class_scores
+from ptviz.plots.prediction_errors import load_calibrations, load_class_scores
 from ptviz.plots.predictions import Order, Rows, class_names, has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, Status

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.mistakes import (
+from ptviz.analysis.prediction_errors import (
     CALIBRATION_BINS,
     LENGTH_GROUPS,
     Calibration,
@@ -20,7 +20,7 @@ from ptviz.analysis.mistakes import (
     group_by_words,
     score_classes,
 )
-from ptviz.figures.mistakes import (
+from ptviz.figures.prediction_errors import (
     WITHOUT,
     describe_calibration,
     describe_class_scores,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ptviz.analysis.mistakes import Calibration, ClassScores, ConfusionMatrix, LengthGroup
+from ptviz.analysis.prediction_errors import Calibration, ClassScores, ConfusionMatrix, LengthGroup
 from ptviz.figures.elements import (
     TOP_DOWN,
     add_line,

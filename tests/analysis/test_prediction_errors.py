@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from ptviz.analysis.mistakes import (
+from ptviz.analysis.prediction_errors import (
     compute_calibration,
     count_changes,
     count_confusions,
