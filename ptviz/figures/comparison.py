@@ -205,7 +205,9 @@ def draw_pareto_front(
     named = range(len(pairs)) if len(pairs) <= _MAX_LABELS else best
     titles = {index: escape_text(_style_of(styles, pairs[index][0].method).title, 26) for index in named}
     # On a logarithmic axis plotly expects exponents in annotations, though not in traces.
-    label_points(figure, [(_log10(x) if logarithmic else x, one.mean) for one, x in pairs], titles)
+    points = [(_log10(x) if logarithmic else x, one.mean) for one, x in pairs]
+    spans = [(one.interval.low, one.interval.high) if one.interval else (one.mean, one.mean) for one, _ in pairs]
+    label_points(figure, points, titles, spans)
     return figure if pairs else add_note(figure, "No finished run has this value yet.")
 
 

@@ -99,7 +99,7 @@ def add_note(figure: go.Figure, text: str) -> go.Figure:
 
 def add_text(figure: go.Figure, text: str, x: Any, y: float, /, **settings: Any) -> go.Figure:
     """Write an escaped text at a point; return the figure. ``settings`` are those of plotly's annotation."""
-    return figure.add_annotation(text=text, x=x, y=y, showarrow=False, **settings)
+    return figure.add_annotation(text=text, x=x, y=y, **{"showarrow": False, **settings})
 
 
 def add_line(

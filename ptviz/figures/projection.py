@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ptviz.analysis.projection import Projection
 from ptviz.figures.elements import add_note, axis, colour_bar, empty_figure
 from ptviz.figures.heatmap import SEQUENTIAL
+from ptviz.figures.label_placement import text_positions
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.figures.style import FROZEN, GREEN, PROMPT, SeriesStyle, escape_text
 
@@ -143,12 +144,14 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
     points = {
         "mode": "markers+text" if m <= _MAX_NUMBERED and first else "markers",
         "marker": {"size": 5 if three_axes else 10, "color": style.colour, "symbol": _marker_symbol(style, three_axes)},
-        "textposition": "top center",
         "name": name,
         "legendgroup": name,
         "meta": PICKABLE if first else None,
         "hovertemplate": f"{name}: token %{{text}}<extra></extra>",
     }
+    drawn = np.concatenate([trajectory.projection.background, tokens.reshape(-1, tokens.shape[-1])])
+    labelled = points["mode"] == "markers+text" and not three_axes
+    positions = np.array(text_positions(tokens[at], labels, drawn) if labelled else ["top center"] * m)
     groups = [(chosen, 1.0), (~chosen, DIMMED_OPACITY)] if chosen.any() else [(~chosen, 1.0)]
     # Highlighted tokens are drawn last, over the others; the legend has one entry per prompt.
     for rows, opacity in reversed(groups):
@@ -156,7 +159,11 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
             continue
         if trails and at > 0:
             _add_points(figure, _join_trails(tokens[: at + 1, rows]), three_axes, opacity=0.55 * opacity, **line)
-        own = {"text": [labels[row] for row in np.flatnonzero(rows)], "customdata": numbers[rows].tolist()}
+        own: dict[str, Any] = {
+            "text": [labels[row] for row in np.flatnonzero(rows)],
+            "customdata": numbers[rows].tolist(),
+        }
+        own["textposition"] = positions[rows].tolist()
         shown = {"opacity": opacity, "showlegend": opacity == 1.0}
         _add_points(figure, tokens[at, rows], three_axes, **points, **own, **shown)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import log
 
+import numpy as np
 import pytest
 
 from ptviz.analysis.comparison import (
@@ -27,7 +28,7 @@ from ptviz.figures.comparison import (
     log_ticks,
 )
 from ptviz.figures.convergence import draw_convergence
-from ptviz.figures.label_placement import _hidden_area, _label_bounds, place_labels
+from ptviz.figures.label_placement import _hidden_area, _label_bounds, place_labels, text_positions
 from ptviz.figures.style import series_style, style_variant
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script> %{x}"
@@ -142,6 +143,28 @@ def test_labels_cover_neither_points_nor_one_another():
         assert _hidden_area(one, boxes[:i] + boxes[i + 1 :]) == 0
     assert found[2].anchor == "right", "a label at the right edge goes to the left"
     assert place_labels([], []) == []
+
+
+def test_labels_leave_error_bars_clear():
+    points, bars = [(0.5, 0.5), (0.52, 0.4)], [(0.5, 0.5), (0.2, 0.9)]
+    over, beside = place_labels(points, ["a method"])[0], place_labels(points, ["a method"], bars)[0]
+    bar = (0.52 * 850 - 3, 0.52 * 850 + 3, 0.2 * 330, 0.9 * 330)
+    hidden = [
+        _hidden_area(_label_bounds(425, 165, (at.anchor, at.dx, at.dy), "a method"), [bar]) for at in (over, beside)
+    ]
+    assert hidden[0] > 0 == hidden[1]
+
+
+def test_texts_of_a_map_turn_to_its_middle_and_make_room_for_one_another():
+    points = np.array([[0.0, 5.0], [10.0, 5.0], [5.0, 5.0], [5.01, 5.02]])
+    drawn = np.concatenate([points, [[5.0, 0.0], [5.0, 10.0]]])
+    left, right, *middle = text_positions(points, ["0 leftmost", "1 rightmost", "2 middle", "3 middle"], drawn)
+    assert left.endswith("right")
+    assert right.endswith("left")
+    assert middle[0] != middle[1]
+    wide = np.concatenate([drawn, [[-20.0, 0.0], [30.0, 9.0]]])
+    assert text_positions(points[:1], ["0 leftmost"], wide) == ["top center"], "other points make the map wider"
+    assert text_positions(points[:0], [], wide) == []
 
 
 def test_many_points_are_labelled_only_on_the_front():

@@ -59,6 +59,7 @@ function themed(layout, style) {
 
 const NARROW = 480; // CSS pixels, a phone
 const TICK_CHARACTERS = 14;
+const FEW_LABELS = 5;
 const LINE_HEIGHT = 17; // CSS pixels of a name at a tick
 const BAR_HEIGHT = 52; // of a horizontal colour bar with its ticks and title
 
@@ -88,6 +89,18 @@ function shortenTicks(layout, width) {
     const characters = axis.ticktext.reduce((sum, text) => sum + text.length + 2, 0);
     if (name[0] === "x" && 7 * characters > width / 2) axis.tickangle = -90; // half: names of rows and a colour bar
   }
+}
+
+// Names beside many points need more room than a phone has: the legend below has them instead.
+function namePointsInLegend(figure, layout) {
+  const labels = (layout.annotations || []).filter((one) => one.name === "point label");
+  if (labels.length <= FEW_LABELS) return;
+  layout.annotations = layout.annotations.filter((one) => one.name !== "point label");
+  layout.showlegend = true;
+  for (const trace of figure.data) trace.showlegend = trace.mode === "markers";
+  const columns = { entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 12 } };
+  Object.assign(layout.legend, { y: -0.2, yanchor: "top", ...columns });
+  layout.height += 1.5 * LINE_HEIGHT * Math.ceil(labels.length / 2);
 }
 
 // A colour bar at the side takes a third of a phone's width: it lies above the figure, or below where the names of the
@@ -202,6 +215,7 @@ export default function (component) {
     state.narrow = node.clientWidth < NARROW;
     if (state.narrow) {
       layColourBars(figure, layout);
+      namePointsInLegend(figure, layout);
       shortenTicks(layout, node.clientWidth);
       // A legend of many lines leaves a low plot, a part of whose height is too little for the title of the axis.
       if (layout.legend?.y < 0) layout.legend.y *= 2;
