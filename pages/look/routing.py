@@ -1,14 +1,14 @@
 """Routing: which input gets which prompt."""
 
 from ptviz.ui.components.plotly_chart import preload_plotly
-from ptviz.ui.look import inspect_saved_prompt, routing
-from ptviz.ui.look.inspect_page import render_inspect_page
+from ptviz.ui.look import routing, saved_prompt
+from ptviz.ui.look.look_page import render_look_page
 
-render_inspect_page(
+render_look_page(
     "Routing",
     routing.LESSON,
     routing.render_routing,
     routing.has_routing,
-    still=inspect_saved_prompt.render_saved_routing,
+    still=saved_prompt.render_saved_routing,
 )
 preload_plotly()

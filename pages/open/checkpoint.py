@@ -7,7 +7,7 @@ import streamlit as st
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
-from ptviz.ui.look.inspect_page import rerun_when_answered
+from ptviz.ui.look.look_page import rerun_when_answered
 from ptviz.ui.open import checkpoint, compare_checkpoints
 
 st.title("Open a checkpoint")

@@ -1,7 +1,8 @@
 """The collector as an actor of Ray, pinned to the machine of the store, which outlives the process that started it.
 
-It owns the tasks of the runs, so that they go on when that process ends. Ray starts it again if it dies; it then
-continues the runs of its store from what was collected.
+It owns the tasks of the runs, so that they go on when that process ends: it starts each on a node, and again from the
+last saved state if the node died. Ray starts the actor again if it dies; it then continues the runs of its store from
+what was collected.
 """
 
 from __future__ import annotations

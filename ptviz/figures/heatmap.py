@@ -14,7 +14,11 @@ from ptviz.figures.style import BLUE, PROMPT, escape_text, format_number
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
+ROW_HEIGHT = 30
+"""Pixels of a row whose name and values are written."""
 _MAX_NAMED, _MAX_TICKS = 40, 15
+_MAX_WRITTEN = 20
+"""Columns up to which each cell shows its value."""
 """Rows or columns up to which each has a name, and up to which each has a number."""
 
 
@@ -40,6 +44,33 @@ def add_cells(
     bar = {"colorbar": colour_bar(title, tickformat=tickformat), "name": title}
     shown = {"hovertemplate": f"{hover}<extra></extra>", "xgap": gap, "ygap": gap}
     figure.add_heatmap(**{**cells, **bar, **shown, **settings})
+
+
+def cell_hover_texts(
+    texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str
+) -> list[list[str]]:
+    """Return the hover text of each cell."""
+    rows, columns = ([escape_text(name, 34) for name in names] for names in (tasks, prompts))
+    return [
+        [words.format(task=task, prompt=prompt, value=text) for prompt, text in zip(columns, row, strict=True)]
+        for task, row in zip(rows, texts, strict=True)
+    ]
+
+
+def add_written_cells(
+    figure: go.Figure,
+    values: Float[np.ndarray, "t n"],
+    texts: Sequence[Sequence[str]],
+    hover: Sequence[Sequence[str]],
+    ends: tuple[float, float],
+    scale: Any,
+    title: str,
+    **settings: Any,
+) -> None:
+    """Draw cells that show their values, unless there are too many columns."""
+    template = "%{text}" if values.shape[1] <= _MAX_WRITTEN else None
+    more = {"text": texts, "texttemplate": template, "hovertext": hover, "hoverongaps": False}
+    add_cells(figure, values, title, "%{hovertext}", ends, scale, **more, **settings)
 
 
 def draw_heatmap(

@@ -1,4 +1,4 @@
-"""The card of a method: what describes it before it is built."""
+"""The parts of a method's card, which describes it before it is built; the text is in the method's own file."""
 
 from __future__ import annotations
 

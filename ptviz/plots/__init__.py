@@ -8,7 +8,8 @@ prompt tokens (or experts, if the figure is about experts).
 Functions of a run or a prompt raise ``StoreError`` if it does not exist or cannot be read, if it has no such snapshot
 or tensor, or if the measurement is not possible for it. Other errors are named in each function.
 
-The functions are loaded when first used: a page that needs one does not load what all the others need.
+The functions are loaded when first used: a page that needs one does not load what all the others need. A new figure is
+named in ``__init__.pyi``; docs/extend/figure.md describes its three parts.
 """
 
 import lazy_loader

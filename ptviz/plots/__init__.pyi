@@ -34,6 +34,7 @@ from .peft_benchmark import (
 from .prediction_errors import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .predictions import predictions_table
 from .projection import plot_embeddings, plot_tensor_projection
+from .prompt_similarity import plot_prompt_projection, plot_prompt_similarity
 from .prompt_tokens import (
     plot_cosines,
     plot_nearest_words,
@@ -87,8 +88,6 @@ from .training import (
     plot_training,
 )
 from .transfer import (
-    plot_prompt_projection,
-    plot_prompt_similarity,
     plot_published_transfer,
     plot_similarity_vs_transfer,
     plot_transfer,

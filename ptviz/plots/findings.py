@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from ptviz.experiments.replication import STUDIES, StudyRecord
 from ptviz.experiments.replication.comparison_text import describe_comparison
 from ptviz.experiments.replication.metrics import COUNT_METRICS
-from ptviz.experiments.replication.study import StudyResult
+from ptviz.experiments.replication.verdict import StudyResult
 from ptviz.figures.findings import FindingRow, draw_findings
 from ptviz.plots.alt_text import with_alt
 

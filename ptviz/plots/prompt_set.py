@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,9 @@ from ptviz.plots.run_tensors import load_snapshot_tensors
 from ptviz.runs import RunSummary, Store, StoreError
 from ptviz.runs.default_store import default_store
 from ptviz.runs.saved_prompts import SAVED_PREFIX
+
+Prompts: TypeAlias = Sequence[RunOrId]
+"""Runs, ids of runs, and ids of saved prompts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class PromptSet:
         return replace(self, sources=tuple(source for source, _ in pairs), names=names, vectors=vectors)
 
 
-def load_prompt_set(prompts: Sequence[RunOrId], names: Sequence[str] = (), checkpoint: str = "") -> PromptSet:
+def load_prompt_set(prompts: Prompts, names: Sequence[str] = (), checkpoint: str = "") -> PromptSet:
     """Return prompts under their names.
 
     ``prompts`` are runs, ids of runs and ids of saved prompts; ``checkpoint`` is the path of a file or folder with

@@ -16,8 +16,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from ptviz.analysis.prompt_similarity import compute_similarity
 from ptviz.analysis.prompt_tokens import pairwise_cosines
-from ptviz.analysis.similarity import compute_similarity
 from ptviz.analysis.spectrum import Spectrum, compute_spectrum
 from ptviz.analysis.tensor_comparison import compute_shared_energy
 from ptviz.figures import heatmap as cells

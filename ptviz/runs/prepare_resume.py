@@ -1,4 +1,7 @@
-"""Resume or extend a run that is not active."""
+"""Resume or extend a run that is not active: lock it, check it, and put it in the queue or extend its config.
+
+``ptviz.engine.train_job`` then loads the saved state, from which ``ptviz.training.trainer`` continues.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading
 from ptviz.ui.components.seek_bar import seek_bar
 from ptviz.ui.heavy_libraries import are_libraries_loaded
-from ptviz.ui.look import inspect_page
+from ptviz.ui.look import look_page
 from ptviz.ui.navigation import REPLAY_KEY, REPLAY_PARAM, WATCH_PAGE
 from ptviz.ui.train import run_page, samples, training_curves, try_prompt
 
@@ -106,7 +106,7 @@ def _refresh_seconds() -> float | None:
     playback: Playback = st.session_state[REPLAY_KEY]
     if playback.started is not None:
         return TICK_SECONDS
-    pending = try_prompt.has_pending_prediction() or inspect_page.has_pending_requests() or not are_libraries_loaded()
+    pending = try_prompt.has_pending_prediction() or look_page.has_pending_requests() or not are_libraries_loaded()
     return run_page.ANSWER_SECONDS if pending else None
 
 
@@ -223,7 +223,7 @@ def _render_map(run: Run, info: SnapshotInfo) -> None:
     if not are_libraries_loaded():
         st.caption("The map appears once the libraries that compute it are loaded, some seconds after a start.")
         return
-    if inspect_page.load_run_vocabulary(run) is None:
+    if look_page.load_run_vocabulary(run) is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         return
     from ptviz.plots.run_tensors import load_tensor_histories

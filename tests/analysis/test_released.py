@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from ptviz.analysis.similarity import compute_similarity
+from ptviz.analysis.prompt_similarity import compute_similarity
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.prompt_statistics import find_outliers
 from tests.analysis.prompts import TASKS, TYPES, needs_prompts, released

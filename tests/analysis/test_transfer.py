@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from ptviz.analysis.similarity import compute_similarity
-from ptviz.analysis.transfer import cluster, correlate_transfer
+from ptviz.analysis.prompt_clusters import cluster
+from ptviz.analysis.prompt_similarity import compute_similarity
+from ptviz.analysis.transfer import correlate_transfer
 
 
 def test_clustering_puts_similar_prompts_next_to_each_other():

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ptviz.analysis.projection import Projection, project
-from ptviz.analysis.transfer import cluster, error_reduction, mean_error_reduction
+from ptviz.analysis.prompt_clusters import cluster
+from ptviz.analysis.transfer import error_reduction, mean_error_reduction
+from ptviz.figures import prompt_similarity
 from ptviz.figures import transfer as drawn
 from ptviz.figures.csv_export import figure_to_csv
 from ptviz.figures.heatmap import DIVERGING
@@ -27,10 +29,10 @@ def test_gains_and_maps_draw_for_any_number(count):
     if count:
         means = np.random.default_rng(0).normal(size=(count, 6))
         found = project(means, np.zeros((0, 0, 6)), "PCA")
-        assert len(drawn.draw_prompt_projection(found, names, list(range(count))).data) == count
-        assert "PCA" in drawn.describe_prompt_projection(found, names)
+        assert len(prompt_similarity.draw_prompt_projection(found, names, list(range(count))).data) == count
+        assert "PCA" in prompt_similarity.describe_prompt_projection(found, names)
     else:
-        assert drawn.draw_prompt_projection(
+        assert prompt_similarity.draw_prompt_projection(
             Projection("PCA", np.zeros((0, 2)), np.zeros((0, 0, 2))), [], []
         ).layout.annotations
 
@@ -45,10 +47,10 @@ def test_colours_of_similarity_spread_over_what_there_is():
         values = np.eye(3)
         values[np.triu_indices(3, 1)] = away
         values = values + values.T - np.eye(3)
-        trace = drawn.draw_similarity(values, "abc", cluster(values), "mean").data[0]
+        trace = prompt_similarity.draw_similarity(values, "abc", cluster(values), "mean").data[0]
         assert (trace.zmin, trace.zmax) == pytest.approx(expected)
         assert (len(trace.colorscale) == len(DIVERGING)) == (expected[0] < 0)
-    same = drawn.draw_similarity(np.full((2, 2), 0.5), "ab", cluster(np.full((2, 2), 0.5)), "mean").data[0]
+    same = prompt_similarity.draw_similarity(np.full((2, 2), 0.5), "ab", cluster(np.full((2, 2), 0.5)), "mean").data[0]
     assert same.zmin < same.zmax
 
 
@@ -58,7 +60,7 @@ def test_a_dendrogram_shows_its_joints_where_all_prompts_are_far_apart(apart, lo
     alike[np.triu_indices(3, 1)] = 1 - np.array(apart)
     alike = alike + alike.T - np.eye(3)
     tree = cluster(alike)
-    base, top = drawn.draw_similarity(alike, "abc", tree, "mean").layout.yaxis2.range
+    base, top = prompt_similarity.draw_similarity(alike, "abc", tree, "mean").layout.yaxis2.range
     joints = tree.heights.max(1)
     assert base >= low
     assert base < joints.min() <= joints.max() < top
@@ -68,7 +70,7 @@ def test_a_dendrogram_shows_its_joints_where_all_prompts_are_far_apart(apart, lo
 def test_names_on_a_map_are_written_where_there_is_room():
     for count, written in ((3, 3), (41, 0)):
         means = np.random.default_rng(0).normal(size=(count, 6))
-        figure = drawn.draw_prompt_projection(
+        figure = prompt_similarity.draw_prompt_projection(
             project(means, np.zeros((0, 0, 6)), "PCA"), [HOSTILE] * count, [0] * count
         )
         assert len(figure.layout.annotations) == written
@@ -87,7 +89,7 @@ def test_a_cell_says_of_what_it_is():
     assert "sms on trec6: [50%]" in figure_to_csv(grid)
     alike = np.array([[1, 0.2, 0.9], [0.2, 1, 0.3], [0.9, 0.3, 1]])
     tree = cluster(alike)
-    heat_map = drawn.draw_similarity(alike, "abc", tree, "mean").data[0]
+    heat_map = prompt_similarity.draw_similarity(alike, "abc", tree, "mean").data[0]
     place = [*tree.order].index
     assert heat_map.hovertext[place(1)][place(2)] == "b and c: 0.30"
     assert heat_map.z[place(1)][place(2)] == pytest.approx(0.3)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ptviz.analysis.similarity import SIMILARITY_METRICS
+from ptviz.analysis.prompt_similarity import SIMILARITY_METRICS
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
@@ -292,11 +292,11 @@ def test_of_many_runs_one_per_task_is_selected(store, monkeypatch):
 
 
 def test_each_method_links_to_its_use_of_the_sources():
-    assert prompt_selection.inspect_page_of("prompt-tuning") == ("look/embeddings.py", "")
-    assert prompt_selection.inspect_page_of("attempt") == ("look/routing.py", "")
-    assert prompt_selection.inspect_page_of("spot-single") == ("look/decompositions.py", "sim")
-    assert prompt_selection.inspect_page_of("mpt") == ("look/decompositions.py", "u_k")
-    assert prompt_selection.inspect_page_of("transprompt") == ("look/decompositions.py", "P_k")
+    assert prompt_selection.look_page_of("prompt-tuning") == ("look/embeddings.py", "")
+    assert prompt_selection.look_page_of("attempt") == ("look/routing.py", "")
+    assert prompt_selection.look_page_of("spot-single") == ("look/decompositions.py", "sim")
+    assert prompt_selection.look_page_of("mpt") == ("look/decompositions.py", "u_k")
+    assert prompt_selection.look_page_of("transprompt") == ("look/decompositions.py", "P_k")
 
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.analysis.similarity import neuron_overlap
+from ptviz.analysis.prompt_similarity import neuron_overlap
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.neuron_activations import activated_neurons

@@ -7,9 +7,8 @@ from ptviz.experiments.replication.study import (
     ArmSetting,
     Comparison,
     ReplicationStudy,
-    StudyResult,
-    evaluate_study,
 )
+from ptviz.experiments.replication.verdict import StudyResult, evaluate_study
 
 __all__ = [
     "STUDIES",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ptviz.experiments.replication.metrics import COUNT_METRICS
-from ptviz.experiments.replication.study import Comparison, ComparisonResult
+from ptviz.experiments.replication.study import Comparison
+from ptviz.experiments.replication.verdict import ComparisonResult
 
 _METRIC_NOTES = {**COUNT_METRICS, "start": "before the first update"}
 _AGGREGATE_NOTES = {"sd": "standard deviation", "best": "best by validation"}

@@ -20,7 +20,8 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import EventCallback, StopCheck, execute_run
 from ptviz.experiments import planned_runs
 from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
-from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
+from ptviz.experiments.replication.study import Arm, ReplicationStudy
+from ptviz.experiments.replication.verdict import StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit

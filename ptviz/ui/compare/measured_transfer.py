@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.similarity import NEURON_METRIC
+from ptviz.analysis.prompt_similarity import NEURON_METRIC
 from ptviz.analysis.transfer import mean_error_reduction
 from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
@@ -29,7 +29,8 @@ from ptviz.plots import (
     plot_transfer_gain,
 )
 from ptviz.plots.prompt_set import short_task_name
-from ptviz.plots.transfer import SIMILARITY_MEASURES, TRANSFER_GAIN, ZERO_SHOT_ACCURACY, ZERO_SHOT_GAIN
+from ptviz.plots.prompt_similarity import SIMILARITY_MEASURES
+from ptviz.plots.transfer import TRANSFER_GAIN, ZERO_SHOT_ACCURACY, ZERO_SHOT_GAIN
 from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import visitor_rules
@@ -124,7 +125,7 @@ def _zero_shot_accuracies(chosen: PromptSelection, tasks: tuple[TargetTask, ...]
 
 def _render_zero_shot_grid(chosen: PromptSelection, tasks: tuple[TargetTask, ...]) -> None:
     grid = _zero_shot_accuracies(chosen, tasks)
-    done = f"All {grid.size} cells are measured, each on up to {transfer_results.DEFAULT_ROWS} validation rows."
+    done = f"All {grid.size} cells are measured, each on up to {transfer_results.DEFAULT_ROWS} validation examples."
     wanted = TransferJob("zero-shot", tuple(run.id for run in chosen.runs))
     _render_fill_controls(
         chosen, wanted, (int(np.isnan(grid).sum()), grid.size), done, "cells are measured", "Measure", ""

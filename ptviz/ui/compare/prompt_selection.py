@@ -27,7 +27,7 @@ from ptviz.ui.compare import train_all_tasks
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
-from ptviz.ui.look import inspect_page
+from ptviz.ui.look import look_page
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button
 from ptviz.ui.recorded import shown_recorded_runs
 
@@ -166,7 +166,7 @@ def _vectors_by_name(summaries: dict[str, RunSummary]) -> dict[str, np.ndarray]:
 def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
     real = [run for run in runs if not run.id.startswith(SAVED_PREFIX)]
     unsized = bool(real) and named_backbone_shape(real[0].config.backbone) is None
-    if unsized and inspect_page.load_run_vocabulary(get_store().get(real[0].id)) is None:
+    if unsized and look_page.load_run_vocabulary(get_store().get(real[0].id)) is None:
         st.caption("The worker is reading the sizes of the backbone; reload the page in a few seconds.")
     found = {run.id: transfer_prompts.load_prompt_vectors(get_store(), run) for run in runs}
     return {id: array for id, array in found.items() if array is not None}
@@ -235,12 +235,12 @@ def _render_inspect_links(runs: Sequence[RunSummary], names: dict[str, str]) -> 
         return
     with st.popover("Look inside", icon=":material/visibility:"):
         for run in runs:
-            page, part = inspect_page_of(run.config.method)
+            page, part = look_page_of(run.config.method)
             address = {"run": run.id, **({"part": part} if part else {})}
             st.page_link(page, label=names[run.id], query_params=address)
 
 
-def inspect_page_of(method: str) -> tuple[str, str]:
+def look_page_of(method: str) -> tuple[str, str]:
     """Return the page that shows how a method uses its source tasks, and the tensor to show there ("": none).
 
     For weights per input it is the routing page; else the smallest tensor with an axis of sources, as SPoT's

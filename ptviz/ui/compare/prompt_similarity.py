@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 
 from ptviz.analysis.projection import Projection
-from ptviz.analysis.similarity import NEURON_METRIC, ROWWISE_METRICS
+from ptviz.analysis.prompt_similarity import NEURON_METRIC, ROWWISE_METRICS
 from ptviz.experiments import transfer_prompts
-from ptviz.figures.transfer import describe_random_similarity
+from ptviz.figures.prompt_similarity import describe_random_similarity
 from ptviz.plots import plot_prompt_projection, plot_prompt_similarity
 from ptviz.plots.prompt_set import load_prompt_set, load_starts, shared_starts
-from ptviz.plots.transfer import (
+from ptviz.plots.prompt_similarity import (
     SIMILARITY_MEASURES,
     mean_tokens,
     prompts_with_random_ones,
@@ -26,7 +26,7 @@ from ptviz.runs import RunSummary
 from ptviz.ui.backend import get_store, request_answer, request_projection
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look.inspect_page import poll_request, rerun_when_answered
+from ptviz.ui.look.look_page import poll_request, rerun_when_answered
 from ptviz.worker.projection_process import ProjectionJob, load_projection
 from ptviz.worker.projection_queue import projection_folder
 
@@ -108,11 +108,11 @@ def _select_minus_start(chosen: PromptSelection, metric: str) -> bool:
     if groups:
         same = "; ".join(", ".join(group) for group in groups)
         st.text(f"Runs of one seed can start from the same words, which makes their prompts similar. Here: {same}.")
-    help = "the vectors before the first step are subtracted; prompts without stored ones are left out"
+    options: dict[str, Any] = {"bind": "query-params"}
+    options["help"] = "the vectors before the first step are subtracted; prompts without stored ones are left out"
     available = len(load_starts(found)) > 1 and metric != NEURON_METRIC
     return bool(
-        st.checkbox("minus the start", key="minus-start", help=help, disabled=not available, bind="query-params")
-        and available
+        st.checkbox("subtract the initial vectors", key="minus-start", disabled=not available, **options) and available
     )
 
 

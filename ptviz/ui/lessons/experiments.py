@@ -15,7 +15,7 @@ import streamlit as st
 from msgspec import Meta
 
 from ptviz.analysis.comparison import compare_paired, steps_to_reach, summarise_methods
-from ptviz.analysis.similarity import SIMILARITY_METRICS
+from ptviz.analysis.prompt_similarity import SIMILARITY_METRICS
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord
 from ptviz.experiments.replication.metrics import COUNT_METRICS
 from ptviz.experiments.replication.record import DEFAULT_SEEDS

@@ -22,7 +22,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one_or_all
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.look.generated_tokens import render_generated_tokens
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
 
 LESSON = (

@@ -23,7 +23,7 @@ from ptviz.plots.tensor_views import TensorHistory, axis_name
 from ptviz.plots.tensors import recorded_scores
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.on_demand import probe_on_demand
 
 _GALLERY_CAPTION = (

@@ -12,8 +12,8 @@ from ptviz.plots.run_argument import PromptOrId
 from ptviz.plots.tensor_views import TensorHistory, TensorView, axis_name, views_for_axes
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import PickHandler, render_plot
-from ptviz.ui.look import decomposition_probes, inspect_page
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look import decomposition_probes, look_page
+from ptviz.ui.look.look_page import SnapshotSelection
 
 LESSON = (
     "Some methods write the prompt as a product of thin factors ([[low rank]]), others prune it or pass it through "
@@ -25,12 +25,12 @@ LESSON = (
 
 def render_decompositions(found: SnapshotSelection) -> None:
     """Show the tensors of a run, and the views of the selected one."""
-    tensors = inspect_page.load_tensor_histories(found)
+    tensors = look_page.load_tensor_histories(found)
     if not tensors:
         st.caption("Reading the sizes of the backbone; this takes a few seconds the first time.")
         return
     decomposition_probes.render_tensor_gallery(found)
-    history = inspect_page.select_tensor(tensors)
+    history = look_page.select_tensor(tensors)
     sources = found.run.config.source_tasks()
     if sources and "k" in history.axes:
         st.caption("Source tasks, from 0: " + ", ".join(f"{i} {name}" for i, name in enumerate(sources)) + ".")

@@ -15,15 +15,15 @@ from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.look import (
-    inspect_page,
     key_values,
+    look_page,
     nearest_words,
     projection_map,
     prompt_editing,
     token_panels,
     waywardness,
 )
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.token_panels import PromptView
 
 LESSON = (
@@ -35,7 +35,7 @@ LESSON = (
 
 def render_embeddings(found: SnapshotSelection) -> None:
     """Show every panel of the page at the selected step."""
-    tensors = inspect_page.load_tensor_histories(found)
+    tensors = look_page.load_tensor_histories(found)
     if not tensors:
         st.caption("Reading the sizes of the backbone; this takes a few seconds the first time.")
         return
@@ -48,13 +48,13 @@ def render_embeddings(found: SnapshotSelection) -> None:
     if not vectors:
         st.caption("No tensor of this method lies among the word embeddings; see the page Decompositions.")
         return
-    _render_tokens(found, inspect_page.select_tensor(vectors, "prompt"))
+    _render_tokens(found, look_page.select_tensor(vectors, "prompt"))
     prompt_editing.render_prompt_editor(found)
     waywardness.render_waywardness(found)
 
 
 def _render_tokens(found: SnapshotSelection, part: TensorHistory) -> None:
-    words, index = inspect_page.load_run_vocabulary(found.run), _select_expert(part)
+    words, index = look_page.load_run_vocabulary(found.run), _select_expert(part)
     selected = part.select(index)
     if words is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")

@@ -13,7 +13,7 @@ from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.look import token_panels
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.token_panels import PromptView
 
 _LESSON = (

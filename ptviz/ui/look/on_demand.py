@@ -10,7 +10,7 @@ import streamlit as st
 from ptviz.plots.run_argument import PromptOrId
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store, request_answer
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 
 
 @dataclass(frozen=True)

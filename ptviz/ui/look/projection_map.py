@@ -35,7 +35,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import unique_labels
 from ptviz.ui.components.linked_selection import update_highlight
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.projection_progress import projection_with_progress
 from ptviz.ui.look.token_panels import PromptView
 from ptviz.ui.recorded import list_targets, run_title

@@ -9,8 +9,8 @@ import streamlit as st
 from ptviz.analysis.projection import Projection
 from ptviz.runs.run_file_io import StoreError
 from ptviz.ui.backend import request_projection
-from ptviz.ui.look import inspect_page
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look import look_page
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 from ptviz.worker.projection_process import ProjectionJob, ProjectionProgress, cancel, load_progress, load_projection
 from ptviz.worker.projection_queue import projection_folder
 
@@ -32,7 +32,7 @@ def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tu
     except (StoreError, OSError) as error:
         st.text(f"The projection failed: {error}")
         if st.button("Try again", icon=":material/refresh:", key="map-retry"):
-            inspect_page.forget_request(key)
+            look_page.forget_request(key)
             st.rerun()
         return None
     _show_progress(load_progress(folder))
@@ -40,7 +40,7 @@ def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tu
         with suppress(OSError):
             cancel(folder)
         st.session_state["map-off"] = job.digest
-        inspect_page.forget_request(key)
+        look_page.forget_request(key)
         st.rerun()
     return None
 

@@ -24,7 +24,7 @@ from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 from ptviz.ui.recorded import list_targets, run_title
 
 LESSON = (

@@ -23,8 +23,8 @@ from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.look import inspect_page, routing_counterfactuals
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look import look_page, routing_counterfactuals
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 from ptviz.ui.look.routing_counterfactuals import EXPERTS_KEY, TEXTS_KEY, Highlight
 
 LESSON = (
@@ -128,7 +128,7 @@ def _render_routed_texts(
     """Show the validation texts and one's own sentence; the weights of a mixture at the slider's temperature."""
     temperature = 1.0
     if answer["mixes"]:
-        tau = inspect_page.load_tensor_histories(found).get("tau")
+        tau = look_page.load_tensor_histories(found).get("tau")
         temperature = routing_counterfactuals.temperature_slider(None if tau is None else float(tau.current))
     highlight = _render_inputs(found, answer, names, temperature, experts)
     if answer["mixes"]:
@@ -229,7 +229,7 @@ def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
 
 def _render_expert_views(found: SnapshotSelection, names: list[str], experts: frozenset[int]) -> None:
     """Show how similar the experts are: every view of the whole tensors that count experts."""
-    for name, history in inspect_page.load_tensor_histories(found).items():
+    for name, history in look_page.load_tensor_histories(found).items():
         if "k" not in history.axes or len(history.axes) < 2:
             continue
         sources, count = found.run.config.source_tasks(), len(history.current)

@@ -22,7 +22,7 @@ from ptviz.probes.routing_counterfactuals import TEMPERATURE_FACTORS
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import hyperparameter_input
 from ptviz.ui.components.linked_selection import make_pick_handler
-from ptviz.ui.look.inspect_page import SnapshotSelection
+from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.on_demand import probe_on_demand
 from ptviz.ui.navigation import NEW_RUN_PAGE, form_query_params
 

@@ -14,7 +14,7 @@ from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look.inspect_page import SnapshotSelection, poll_request
+from ptviz.ui.look.look_page import SnapshotSelection, poll_request
 
 _REQUEST_COUNT = 10
 """Requests that the tokens are measured in: bars appear as they come, and an active run waits for one request."""

@@ -19,7 +19,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import render_markdown
-from ptviz.ui.look.inspect_page import SnapshotSelection, load_run_vocabulary
+from ptviz.ui.look.look_page import SnapshotSelection, load_run_vocabulary
 
 LESSON = (
     "Nearest words do not explain a prompt: its [[waywardness]]. [Khashabi et al. "

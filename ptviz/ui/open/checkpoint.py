@@ -37,7 +37,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import path_input
 from ptviz.ui.components.uploads import check_upload_size, link_of, resolve_link, upload_dir
-from ptviz.ui.look.inspect_page import load_backbone_vocabulary
+from ptviz.ui.look.look_page import load_backbone_vocabulary
 from ptviz.ui.navigation import NEW_RUN_PAGE, open_run_page
 from ptviz.ui.open.try_checkpoint import try_prompt_panel
 from ptviz.ui.recorded import shows_recorded

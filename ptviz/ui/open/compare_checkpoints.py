@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity, random_similarity
+from ptviz.analysis.prompt_similarity import SIMILARITY_METRICS, compute_similarity, random_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.plots import plot_checkpoints_norms

@@ -7,7 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity, draw_random_prompts, random_similarity
+from ptviz.analysis.prompt_similarity import (
+    SIMILARITY_METRICS,
+    compute_similarity,
+    draw_random_prompts,
+    random_similarity,
+)
 
 RNG = np.random.default_rng(1)
 P, Q = RNG.normal(size=(5, 7)), RNG.normal(size=(5, 7))

@@ -16,7 +16,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components import forms, linked_selection
 from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box
-from ptviz.ui.look import attention, decompositions, inspect_page, nearest_words, projection_map, token_panels
+from ptviz.ui.look import attention, decompositions, look_page, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
 from ptviz.ui.look.token_panels import PromptView
 from ptviz.ui.navigation import CHECKPOINT_PAGE, NEW_RUN_PAGE
@@ -39,7 +39,7 @@ def render_saved_embeddings(saved: SavedPrompt) -> None:
     tokens, highlight = linked_selection.select_tokens(m, outliers, saved.id)
     view = PromptView(prompt=prompt, file_stem=saved.id, tokens=tokens, m=m, highlight=highlight)
     if saved.backbone:
-        words = inspect_page.load_backbone_vocabulary(saved.backbone)
+        words = look_page.load_backbone_vocabulary(saved.backbone)
         if words is None:
             st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         else:
@@ -52,7 +52,7 @@ def render_saved_embeddings(saved: SavedPrompt) -> None:
 def render_saved_tensors(saved: SavedPrompt) -> None:
     """Show the views of its tensors."""
     render_origin(saved)
-    history = inspect_page.select_tensor(load_tensor_histories(SAVED_PREFIX + saved.id))
+    history = look_page.select_tensor(load_tensor_histories(SAVED_PREFIX + saved.id))
     decompositions.render_views(SAVED_PREFIX + saved.id, history, saved.id)
 
 

@@ -63,7 +63,7 @@ class SnapshotSelection:
         return str(self.run.path), tuple((s.stage, s.step, s.path.stat().st_mtime_ns) for s in self.snapshots)
 
 
-def render_inspect_page(
+def render_look_page(
     title: str,
     lesson: str,
     show: Callable[[SnapshotSelection], None],
