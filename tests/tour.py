@@ -17,7 +17,7 @@ from tests.app_server import HANGS_SECONDS, ROOT, AppServer
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 _WIDTH, _MARGIN, _TALL = 1340, 12, 4000
-_DRAWN = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
+DRAWN = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
   && !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]')
   && [...document.querySelectorAll('.ptviz-plot')].every((node) => node.hidden || node._fullLayout)"""
 
@@ -49,7 +49,7 @@ def take(page: Page, address: str, picture: Picture, folder: Path) -> None:
     page.goto(f"{address}/{picture.address}")
     for part in picture.parts:
         page.locator(part).first.wait_for()
-    page.wait_for_function(_DRAWN)
+    page.wait_for_function(DRAWN)
     target = folder / f"{picture.name}.png"
     if not picture.parts:
         page.screenshot(path=target)
