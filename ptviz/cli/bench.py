@@ -50,7 +50,9 @@ def bench(
     rows: Annotated[int, typer.Option(min=16, help="Examples that pass through both.")] = 512,
     passes: Annotated[int, typer.Option(min=1, help="How often; each batch counts with its median.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of both sides. Default: torch's.")] = None,
-    load: Annotated[bool, typer.Option("--load", help="Keep one core busy with another process.")] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Keep one core busy with another process; with --pages: train a run.")
+    ] = False,
     edit: Annotated[bool, typer.Option("--edit", help="Measure one prompt edit instead.")] = False,
     growth: Annotated[
         bool, typer.Option("--growth", help="Measure a step at 1 to 8 times each of its sizes instead.")
@@ -77,7 +79,7 @@ def bench(
         _benchmark_cluster(cluster, streams, passes, as_json)
         return
     if pages:
-        _benchmark_pages(runs, as_json)
+        _benchmark_pages(runs, load, as_json)
         return
     if edit:
         _benchmark_edits(m or [20], passes, as_json)
@@ -93,7 +95,7 @@ def bench(
     _print_measured(conditions, [asdict(row) for row in found], COLUMNS, as_json)
 
 
-def _benchmark_pages(runs: int, as_json: bool) -> None:
+def _benchmark_pages(runs: int, training: bool, as_json: bool) -> None:
     """Measure the pages in a new process: Streamlit is loaded there and not here."""
     from ptviz.cli.app import find_app_script
     from ptviz.ui.page_benchmark import run_page_benchmark
@@ -104,11 +106,11 @@ def _benchmark_pages(runs: int, as_json: bool) -> None:
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
     ):
         try:
-            plain = pool.submit(run_page_benchmark, index, runs).result()
+            plain = pool.submit(run_page_benchmark, index, runs, training).result()
         except Exception as error:
             raise RunFailed(f"the pages could not be measured: {error}") from error
     if as_json:
-        print_json({"runs": runs, "rows": plain})
+        print_json({"runs": runs, "training": training, "rows": plain})
     else:
         print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
 

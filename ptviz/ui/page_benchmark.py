@@ -1,7 +1,7 @@
 """Seconds of each page over many runs: ``ptviz bench --pages`` runs this in a process of its own.
 
 A tiny run is trained and its folder copied under other configs, in a folder that is removed afterwards. Pages are run
-as Streamlit runs them, without a browser. No worker is started.
+as Streamlit runs them, without a browser. No worker is started, unless a run is to be trained meanwhile.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptviz import paths
 
+if TYPE_CHECKING:
+    from ptviz.runs import RunConfig
+
 REPEATS = 20
+_POLL_SECONDS = 0.1
 _RUN_STEPS = 200
 _TABLE_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
 PAGE_PARAMETERS = {
@@ -60,14 +67,38 @@ def fill_store(count: int) -> None:
         (folder / "status.json").write_bytes(replace(status, created=status.created - number).to_bytes())
 
 
-def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
-    """Return the seconds of each page: the first visit; median and 95th percentile of later ones; processor time.
+@contextmanager
+def train_beside(config: RunConfig) -> Iterator[None]:
+    """Let a worker train a run meanwhile, from its first update on; afterwards the run is stopped and the worker gone.
 
     Raises:
-        RuntimeError: if a page shows an exception.
+        RuntimeError: if the run ends before its first update.
     """
-    from streamlit.testing.v1 import AppTest
+    from ptviz.executors.local import LocalExecutor
+    from ptviz.runs import ACTIVE_STATES, Store
 
+    executor = LocalExecutor(Store())
+    run = executor.submit(config)
+    try:
+        while not (status := run.status()).step:
+            if status.state not in ACTIVE_STATES:
+                raise RuntimeError(f"the run beside the pages is {status.state}: {status.reason}")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        executor.request_shutdown(at_once=True)
+        while executor.worker_info() is not None:
+            time.sleep(_POLL_SECONDS)
+
+
+def measure_pages(index: Path, count: int, beside: RunConfig | None = None) -> list[dict[str, object]]:
+    """Return the seconds of each page: the first visit; median and 95th percentile of later ones; processor time.
+
+    ``beside`` is trained meanwhile.
+
+    Raises:
+        RuntimeError: if a page shows an exception, or the run beside does not begin.
+    """
     from ptviz.executors.local import LocalExecutor
     from ptviz.ui import backend
 
@@ -79,36 +110,44 @@ def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
 
     backend.LocalExecutor = Alone  # type: ignore[attr-defined]
     fill_store(count)
-    found: list[dict[str, object]] = []
-    for page, address in PAGE_PARAMETERS.items():
-        app = AppTest.from_file(str(index), default_timeout=120).run()
-        if page != "home.py":
-            app.switch_page(page)
-        for name, value in address.items():
-            app.query_params[name] = value
-        times: list[tuple[float, float]] = []
-        for _ in range(1 + REPEATS):
-            wall, busy = time.perf_counter(), time.process_time()
-            app.run()
-            times.append((time.perf_counter() - wall, time.process_time() - busy))
-        if app.exception:
-            raise RuntimeError(f"{page}: {app.exception[0].message}")
-        again, cpu = (statistics.median(column) for column in zip(*times[1:], strict=True))
-        late = statistics.quantiles((wall for wall, _ in times[1:]), n=20)[-1]
-        row = {"page": page, "first_seconds": times[0][0], "seconds": again, "p95_seconds": late, "cpu_seconds": cpu}
-        found.append(row)
-    return found
+    with train_beside(beside) if beside is not None else nullcontext():
+        return [_measure_page(index, page, parameters) for page, parameters in PAGE_PARAMETERS.items()]
 
 
-def run_page_benchmark(index: Path, count: int) -> list[dict[str, object]]:
+def _measure_page(index: Path, page: str, parameters: dict[str, str]) -> dict[str, object]:
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(index), default_timeout=120).run()
+    if page != "home.py":
+        app.switch_page(page)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    times: list[tuple[float, float]] = []
+    for _ in range(1 + REPEATS):
+        wall, busy = time.perf_counter(), time.process_time()
+        app.run()
+        times.append((time.perf_counter() - wall, time.process_time() - busy))
+    if app.exception:
+        raise RuntimeError(f"{page}: {app.exception[0].message}")
+    again, cpu = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    late = statistics.quantiles((wall for wall, _ in times[1:]), n=20)[-1]
+    return {"page": page, "first_seconds": times[0][0], "seconds": again, "p95_seconds": late, "cpu_seconds": cpu}
+
+
+def run_page_benchmark(index: Path, count: int, training: bool = False) -> list[dict[str, object]]:
     """Measure the pages of the app whose ``pages/index.py`` is ``index``, over ``count`` runs in a temporary folder.
+
+    With ``training``, a run on the default backbone is trained meanwhile.
 
     Call it in a process of its own: it sets ``PTVIZ_HOME`` and silences the log.
 
     Raises:
-        RuntimeError: if a page shows an exception.
+        RuntimeError: if a page shows an exception, or the run beside does not begin.
     """
+    from ptviz.runs import RunConfig
+    from ptviz.training.config import MAX_STEPS, TrainConfig
+
     logging.disable(logging.WARNING)  # Streamlit warns of every widget that has no browser.
     with tempfile.TemporaryDirectory(prefix="ptviz-pages-") as folder:
         os.environ["PTVIZ_HOME"] = folder
-        return measure_pages(index, count)
+        return measure_pages(index, count, RunConfig(training=TrainConfig(steps=MAX_STEPS)) if training else None)
