@@ -12,7 +12,7 @@ from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
 from ptviz.ui.components.streamlit_roles import repair_roles
 from ptviz.ui.heavy_libraries import load_libraries_in_background, wait_for_libraries
-from ptviz.ui.recorded import recorded_switch
+from ptviz.ui.recorded_runs import recorded_switch
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 # Path, title, icon and help of each page.

@@ -7,7 +7,7 @@ from ptviz.runs.source_runs import find_source_runs
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button
-from ptviz.ui.recorded import list_runs
+from ptviz.ui.recorded_runs import list_runs
 from ptviz.ui.train import cluster_nodes, run_table
 from ptviz.ui.train.classroom_queue import render_turns
 

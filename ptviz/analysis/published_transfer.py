@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.analysis.transfer import error_reduction
+from ptviz.analysis.transfer_correlation import error_reduction
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ def gallery(
     """
     from ptviz.analysis.score_text import format_score
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.gallery import gallery_configs, measure_transfer, pack_gallery
+    from ptviz.experiments.make_gallery import gallery_configs, measure_transfer, pack_gallery
     from ptviz.experiments.planned_runs import find_runs, start_runs
     from ptviz.tasks.metrics import recorded_metric
 

@@ -92,7 +92,7 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     from ptviz.runs import Store
-    from ptviz.runs.gallery import recorded_runs
+    from ptviz.runs.recorded_runs import recorded_runs
     from ptviz.runs.run_filters import filter_summaries
     from ptviz.runs.status import DERIVED, RUN_STATES
 
@@ -228,7 +228,7 @@ def print_targets(data: dict[str, Any]) -> None:
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
-    from ptviz.runs.predictions import read_predictions_error
+    from ptviz.runs.prediction_files import read_predictions_error
 
     history = run.history()
     environment, damage = _read_environment(run)

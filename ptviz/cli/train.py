@@ -190,7 +190,7 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
     """
     from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Store, saved_prompts
-    from ptviz.runs.load_state import load_state
+    from ptviz.runs.restore_method import load_state
     from ptviz.training.distinct_labels import check_label_texts
     from ptviz.training.evaluation import subsample_task
 

@@ -164,7 +164,7 @@ def _gain_json(found: Any, setting: Any, missing: int, failed: Sequence[Any]) ->
 def _print_gains(
     store: Store, selected: Sequence[RunSummary], targets: Sequence[TargetTask], found: dict[Any, Any], setting: Any
 ) -> None:
-    from ptviz.analysis.transfer import mean_error_reduction
+    from ptviz.analysis.transfer_correlation import mean_error_reduction
     from ptviz.experiments.transfer_gain import final_accuracies
 
     grid = mean_error_reduction(*final_accuracies(store, selected, targets, found, setting)).T.tolist()

@@ -16,7 +16,7 @@ from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Prompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.config import RunConfig
-from ptviz.runs.load_state import restore_method
+from ptviz.runs.restore_method import restore_method
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES
@@ -25,7 +25,7 @@ from ptviz.runs.target_run import split_targets
 from ptviz.tasks import Example, Task
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import subsample_task
-from ptviz.training.source_prompt_config import SOURCE_METHOD
+from ptviz.training.source_prompts import SOURCE_METHOD
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ptviz.paths import cache_dir
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run_file_io import atomic_write
 from ptviz.training.events import Baselines, Evaluated, StepCompleted
-from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
+from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 from ptviz.validation import Duration, InvalidData, decode_json
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.engine.text_generation import make_text_generator
 from ptviz.methods.base import PromptMethod
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
-from ptviz.runs.load_state import load_state
-from ptviz.runs.predictions import (
+from ptviz.runs.prediction_files import (
     ZERO_SHOT,
     ZERO_SHOT_CONFIDENCE,
     ZERO_SHOT_SCORE,
@@ -23,12 +22,13 @@ from ptviz.runs.predictions import (
     write_predictions,
     write_predictions_error,
 )
+from ptviz.runs.restore_method import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import Status
 from ptviz.runs.writer import RunWriter, exclusive
 from ptviz.tasks import Example, Task
-from ptviz.tasks.scoring import score_each_text
+from ptviz.tasks.compute_metrics import score_each_text
 from ptviz.training.evaluation import answer_examples, subsample_task
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ptviz.runs.same_training import is_same_training
 from ptviz.runs.source_runs import SOURCE_RUN_NAME
 from ptviz.runs.store import Store
 from ptviz.training import SourcePromptReady
-from ptviz.training.source_prompt_config import (
+from ptviz.training.source_prompts import (
     SOURCE_METHOD,
     make_source_config,
     make_source_prompt,

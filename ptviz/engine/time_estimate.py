@@ -25,7 +25,7 @@ from ptviz.tasks import named_task
 from ptviz.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from ptviz.training.estimate import RunEstimate
+    from ptviz.training.run_estimate import RunEstimate
 
 _COMPARED_RUNS = 12
 """Newest runs here that are compared with the record of their methods' speed."""

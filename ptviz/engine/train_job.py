@@ -21,7 +21,7 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
-from ptviz.runs.load_state import load_state
+from ptviz.runs.restore_method import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import AxesByTensor
@@ -32,7 +32,7 @@ from ptviz.runs.writer import RunWriter
 from ptviz.tasks import Task
 from ptviz.tasks.metrics import MEAN_SCORE
 from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
-from ptviz.training.source_prompt_config import check_unique_names
+from ptviz.training.source_prompts import check_unique_names
 from ptviz.training.stage_steps import count_stage_steps
 
 EventCallback = Callable[[Event], None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ptviz.engine.check_table import check_table_labels
 from ptviz.executors.local import LocalExecutor
 from ptviz.executors.ray_address import START_COMMAND, find_port, keep_on_loopback
-from ptviz.executors.ray_collector import Collector
+from ptviz.executors.ray_supervisor import Supervisor
 from ptviz.executors.store_executor import StoreExecutor
 from ptviz.experiments.planned_runs import find_runs, start_runs
 from ptviz.methods import list_methods
@@ -25,7 +25,7 @@ from ptviz.runs.store import Store
 from ptviz.tasks import list_tasks
 from ptviz.worker.directory import WorkerInfo
 
-import ray  # isort: skip  # After ray_collector, which turns its usage reports off.
+import ray  # isort: skip  # After ray_supervisor, which turns its usage reports off.
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # isort: skip
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class RayExecutor(StoreExecutor):
             self.store.root.mkdir(parents=True, exist_ok=True)
             root = str(self.store.root.resolve())
             node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            found = Collector.options(
+            found = Supervisor.options(
                 name=self.collector_name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True,
                 scheduling_strategy=node, max_concurrency=10_000,
             ).remote(root)  # fmt: skip

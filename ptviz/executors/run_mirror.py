@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ptviz.runs.predictions import ERROR_FILE, PREDICTIONS_FILE
+from ptviz.runs.prediction_files import ERROR_FILE, PREDICTIONS_FILE
 from ptviz.runs.run_file_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 
 EVENTS = "events.jsonl"

@@ -34,7 +34,7 @@ from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import fallback_learning_rate
 from ptviz.training.events import Baselines, Finished
-from ptviz.training.source_prompt_config import make_source_config
+from ptviz.training.source_prompts import make_source_config
 from ptviz.training.trainer import train, train_source_prompt
 from ptviz.validation import (
     Count,

@@ -38,7 +38,7 @@ from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import RunSummary, Store
 from ptviz.training import Baselines, Evaluated, TrainConfig, default_learning_rate
-from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
+from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 _EVALUATIONS = 5
 """Evaluations of a run after the one of its initial prompt."""

@@ -21,7 +21,7 @@ from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import Status
 from ptviz.runs.store import RunSummary, Store
-from ptviz.training.source_prompt_config import SOURCE_METHOD, source_hyperparameters
+from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 
 def finished_runs(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:

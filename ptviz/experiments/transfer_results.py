@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from ptviz.paths import expand_user
 from ptviz.runs.file_lock import FileLock, is_locked
-from ptviz.runs.gallery import gallery_store
+from ptviz.runs.recorded_runs import gallery_store
 from ptviz.runs.run import read_small_file
 from ptviz.runs.run_file_io import FileSignature, StoreError, atomic_write, file_digest, file_signature
 from ptviz.runs.saved_prompts import SAVED_PREFIX

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.training import TrainingCurve
+from ptviz.analysis.training_curves import TrainingCurve
 from ptviz.figures.elements import add_line, add_note, axis, cell_axis, empty_figure, score_range
 from ptviz.figures.style import PROMPT, SeriesStyle
 from ptviz.tasks.metrics import ACCURACY, Metric

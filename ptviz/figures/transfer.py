@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.transfer import CorrelationEstimate, TransferCorrelation
+from ptviz.analysis.transfer_correlation import CorrelationEstimate, TransferCorrelation
 from ptviz.figures.elements import (
     add_note,
     add_points,

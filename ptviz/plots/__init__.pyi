@@ -82,7 +82,7 @@ from .tensors import (
     plot_tensor_gallery,
     plot_tensor_view,
 )
-from .training import (
+from .training_curves import (
     plot_run_comparison,
     plot_step_strip,
     plot_training,

@@ -8,12 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ptviz.figures.style import format_number
-from ptviz.figures.training import draw_perplexity, perplexity
+from ptviz.figures.training_curves import draw_perplexity, perplexity
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
-from ptviz.tasks.scoring import normalise_answer
+from ptviz.tasks.compute_metrics import normalise_answer
 
 
 def plot_perplexity(run: RunOrId, *, step: int | None = None) -> go.Figure:

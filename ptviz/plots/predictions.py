@@ -11,9 +11,9 @@ import pandas as pd
 
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
+from ptviz.runs.prediction_files import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
 from ptviz.runs.target_run import split_targets
-from ptviz.tasks.scoring import is_reference
+from ptviz.tasks.compute_metrics import is_reference
 
 Order = Literal["test set", "lowest first", "highest first"]
 """The order of rows: as in the test set, or by confidence; by the score of a generated text, where it has one."""

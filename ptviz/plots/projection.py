@@ -27,7 +27,7 @@ from ptviz.plots.run_tensors import (
     stack_vectors,
 )
 from ptviz.plots.tensor_views import TensorHistory, list_indices
-from ptviz.plots.training import run_position, snapshot_positions, to_training_curve
+from ptviz.plots.training_curves import run_position, snapshot_positions, to_training_curve
 from ptviz.profanity import mask_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary

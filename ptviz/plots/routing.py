@@ -25,7 +25,7 @@ from ptviz.methods.listing import NO_ROUTING
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
-from ptviz.plots.training import run_position
+from ptviz.plots.training_curves import run_position
 from ptviz.runs import Run, StoreError
 
 TextOrder = Literal["class", "expert", "certainty"]

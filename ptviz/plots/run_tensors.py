@@ -13,7 +13,7 @@ from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, RunOrId, get_run, get_saved
 from ptviz.plots.tensor_views import TensorHistory, subsample_indices
-from ptviz.plots.training import snapshot_positions, to_training_curve
+from ptviz.plots.training_curves import snapshot_positions, to_training_curve
 from ptviz.runs import Run, SnapshotInfo, StoreError
 from ptviz.runs.default_store import default_store
 from ptviz.runs.embedding_table import Vocabulary, cache_path, find_backbone_shape, load_vocabulary, save_vocabulary

@@ -24,7 +24,7 @@ from ptviz.plots.method_panels import (
 )
 from ptviz.runs import RunSummary
 from ptviz.runs.default_store import default_store
-from ptviz.runs.gallery import recorded_runs
+from ptviz.runs.recorded_runs import recorded_runs
 from ptviz.tasks.metrics import ACCURACY
 
 TaxonomyColour: TypeAlias = Literal["family", "parameters", "accuracy", "time"]

@@ -14,7 +14,7 @@ from ptviz.analysis.prompt_similarity import (
     SIMILARITY_METRICS,
 )
 from ptviz.analysis.published_transfer import load_published_tables
-from ptviz.analysis.transfer import TransferCorrelation, correlate_transfer, mean_error_reduction
+from ptviz.analysis.transfer_correlation import TransferCorrelation, correlate_transfer, mean_error_reduction
 from ptviz.experiments import transfer_gain, transfer_prompts, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key, metrics_of_tasks

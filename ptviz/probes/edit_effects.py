@@ -31,7 +31,7 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
-from ptviz.tasks.scoring import score_labels
+from ptviz.tasks.compute_metrics import score_labels
 from ptviz.training.evaluation import evaluate
 from ptviz.training.importance_scores import measure_token_importance
 

@@ -25,7 +25,7 @@ from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_js
 from ptviz.runs.annotations import ANNOTATIONS_FILE, decode_annotations
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
-from ptviz.runs.predictions import MAX_ATTEMPTS, write_predictions_error
+from ptviz.runs.prediction_files import MAX_ATTEMPTS, write_predictions_error
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import decode_resume_header

@@ -24,7 +24,7 @@ from ptviz.training.default_lr import default_learning_rate
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
 
 if TYPE_CHECKING:
-    from ptviz.training.estimate import RunEstimate
+    from ptviz.training.run_estimate import RunEstimate
 
 HyperparameterField = Magnitude | Annotated[int, Meta(ge=-(10**15), le=10**15)] | Name | bool
 
@@ -101,7 +101,7 @@ class RunConfig:
         Raises:
             ValueError: for an unknown method or a bad hyperparameter.
         """
-        from ptviz.training.estimate import estimate_run  # It builds the method, which needs torch.
+        from ptviz.training.run_estimate import estimate_run  # It builds the method, which needs torch.
 
         return estimate_run(
             self.method, self.backbone, self.task, self.training, self.hyperparameters,

@@ -14,7 +14,7 @@ from ptviz.methods.base import PromptMethod
 from ptviz.methods.survey_methods import build_method
 from ptviz.prompt import Batch, Spec
 from ptviz.runs.config import RunConfig
-from ptviz.runs.load_state import load_state
+from ptviz.runs.restore_method import load_state
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import MERGED_AXES, read_merged_names
 

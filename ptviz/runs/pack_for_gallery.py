@@ -20,7 +20,7 @@ from ptviz.runs import snapshots
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.forward_pass import ForwardPass, read_forward_pass, write_forward_pass
 from ptviz.runs.method_tensors import load_method
-from ptviz.runs.predictions import PREDICTIONS_FILE
+from ptviz.runs.prediction_files import PREDICTIONS_FILE
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import SnapshotInfo

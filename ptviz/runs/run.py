@@ -16,7 +16,7 @@ from ptviz.runs.annotations import Annotations, read_annotations
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
-from ptviz.runs.predictions import PREDICTIONS_FILE, ZERO_SHOT_CONFIDENCE
+from ptviz.runs.prediction_files import PREDICTIONS_FILE, ZERO_SHOT_CONFIDENCE
 from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, DERIVED, Status, actual_status
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def recorded(self) -> bool:
-        """Return whether the run came with the app (``ptviz.runs.gallery``): it can be read, and never changed."""
+        """Return whether the run came with the app (``ptviz.runs.recorded_runs``): it is read and never changed."""
         return is_recorded(self.path)
 
     @property
@@ -118,7 +118,7 @@ class Run:
         """Return the method's state dict after ``step`` updates of ``stage``.
 
         Where a method's network is much larger than the prompt that it makes, only the newest and the best snapshot
-        have it. Others are returned as the merged prompt if ``merged``, see ``ptviz.runs.load_state.restore_method``.
+        have it. Others are returned as the merged prompt if ``merged``, see ``ptviz.runs.restore_method``.
 
         Raises:
             StoreError: if there is no such snapshot, it is damaged, or only the merged prompt is left of it.

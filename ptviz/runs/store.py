@@ -124,7 +124,7 @@ class StoreProblem:
 class Store:
     """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names belong to the worker.
 
-    The recorded runs of ``ptviz.runs.gallery`` can be read through every store, and changed through none.
+    The recorded runs of ``ptviz.runs.recorded_runs`` can be read through every store, and changed through none.
     """
 
     owner = ""
@@ -243,7 +243,7 @@ class Store:
     def list(self) -> RunSummaries:
         """Return all readable runs of this folder, the newest first.
 
-        ``problems`` then returns the entries that could not be read. ``ptviz.runs.gallery.recorded_runs`` lists the
+        ``problems`` then returns the entries that could not be read. ``ptviz.runs.recorded_runs`` lists the
         recorded ones.
         """
         found, problems = [], []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.history import RunHistory
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
+from ptviz.runs.prediction_files import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import ResumeState

@@ -13,7 +13,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptviz.atomic_files import remove_leftovers
-from ptviz.runs import predictions, snapshots
+from ptviz.runs import prediction_files, snapshots
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.history import resume_marker
@@ -33,7 +33,7 @@ _STATUS_INTERVAL = 0.5
 _MAX_REASON_LENGTH = 1500  # Keeps status.json within one disk block, so that it can be rewritten on a full disk.
 
 
-RESULT_FILES = ("prompt.safetensors", predictions.PREDICTIONS_FILE, predictions.ERROR_FILE, "error.txt")
+RESULT_FILES = ("prompt.safetensors", prediction_files.PREDICTIONS_FILE, prediction_files.ERROR_FILE, "error.txt")
 """Files of a run that has ended, deleted when it is trained further."""
 
 
@@ -207,7 +207,7 @@ class RunWriter:
             StoreError: if the disk is full or the folder cannot be written.
         """
         self._check_not_deleted()
-        predictions.write_predictions(self.folder, table)
+        prediction_files.write_predictions(self.folder, table)
 
     def write_predictions_error(self, reason: str) -> None:
         """Record why the predictions could not be made; a worker attempts them again.
@@ -216,7 +216,7 @@ class RunWriter:
             StoreError: if the disk is full or the folder cannot be written.
         """
         self._check_not_deleted()
-        predictions.write_predictions_error(self.folder, 1, reason)
+        prediction_files.write_predictions_error(self.folder, 1, reason)
 
     def write_event(self, event: Event) -> None:
         """Write one event.

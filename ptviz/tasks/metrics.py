@@ -1,4 +1,4 @@
-"""The metrics of tasks: what each one measures and how its values are shown; ``ptviz.tasks.scoring`` computes them.
+"""The metrics of tasks: what each measures and how values are shown; ``ptviz.tasks.compute_metrics`` computes them.
 
 Every value is a share from 0 to 1 or a correlation from -1 to 1, and higher is better. Shares are shown as percentages
 with one decimal ("87.6%"), BLEU and chrF too, and correlations with two decimals ("0.58").

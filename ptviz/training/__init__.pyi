@@ -2,7 +2,6 @@ from .baselines import measure_baselines
 from .config import TrainConfig
 from .default_lr import default_learning_rate
 from .errors import TrainingError
-from .estimate import RunEstimate, estimate_run
 from .evaluation import EvaluationScores, evaluate, predict
 from .events import (
     Baselines,
@@ -15,6 +14,7 @@ from .events import (
     StageStarted,
     StepCompleted,
 )
+from .run_estimate import RunEstimate, estimate_run
 from .trainer import ResumePoint, train
 
 __all__ = [

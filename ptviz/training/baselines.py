@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ptviz.backbones import Backbone
 from ptviz.tasks import SplitName, Task
-from ptviz.tasks.scoring import score_labels, score_texts
+from ptviz.tasks.compute_metrics import score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import evaluate, subsample_task

@@ -17,8 +17,8 @@ from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task
+from ptviz.tasks.compute_metrics import score_each_text, score_labels, score_texts
 from ptviz.tasks.metrics import Metric
-from ptviz.tasks.scoring import score_each_text, score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.task_outputs import generate_outputs

@@ -41,7 +41,7 @@ from ptviz.training.merged_prompt import merge_large_prompt
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
 from ptviz.training.several_targets import check_targets, mark_best, mean_event
-from ptviz.training.source_prompt_config import (
+from ptviz.training.source_prompts import (
     SOURCE_METHOD,
     build_source_method,
     check_unique_names,

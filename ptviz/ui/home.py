@@ -8,7 +8,7 @@ import streamlit as st
 
 from ptviz import backbones, tasks
 from ptviz.runs import Run, RunConfig, StoreError
-from ptviz.runs.gallery import recorded_run
+from ptviz.runs.recorded_runs import recorded_run
 from ptviz.training import TrainConfig
 from ptviz.ui.components.download import render_missing
 from ptviz.ui.navigation import open_replay, start_run

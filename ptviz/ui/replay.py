@@ -10,7 +10,7 @@ import streamlit as st
 
 from ptviz.plots import plot_embeddings
 from ptviz.plots.tensor_views import list_indices
-from ptviz.plots.training import SMOOTHING, snapshot_positions, to_training_curve
+from ptviz.plots.training_curves import SMOOTHING, snapshot_positions, to_training_curve
 from ptviz.runs import Run, RunHistory, SnapshotInfo
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot

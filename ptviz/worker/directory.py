@@ -15,7 +15,7 @@ import ptviz
 from ptviz.runs.file_lock import is_locked, lock_owner
 from ptviz.runs.run_file_io import to_store_error
 from ptviz.validation import Count, InvalidData, Name, PathText, Timestamp, decode_json
-from ptviz.worker.rpc import RequestQueue
+from ptviz.worker.request_queue import RequestQueue
 
 EXIT_BUSY = 3
 """Exit status of a worker that found another one serving the same folder."""

@@ -29,7 +29,7 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.placement import cluster_resources
-from ptviz.runs.predictions import lacks_predictions
+from ptviz.runs.prediction_files import lacks_predictions
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write, check_room
 from ptviz.runs.store import Store

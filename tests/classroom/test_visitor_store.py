@@ -146,7 +146,7 @@ def test_source_prompts_of_others_are_not_listed(anna: VisitorStore, hers: Run) 
 
 
 def test_recorded_runs_are_everybodys(gallery: Path, anna: VisitorStore) -> None:
-    from ptviz.runs.gallery import recorded_runs
+    from ptviz.runs.recorded_runs import recorded_runs
 
     recorded = recorded_runs()[0]
     assert anna.get(recorded.id).recorded

@@ -15,7 +15,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.methods import REGISTRY, build_method
 from ptviz.plots.run_tensors import load_tensor_histories
 from ptviz.runs import Run, RunConfig, Store, StoreError
-from ptviz.runs.load_state import restore_method
+from ptviz.runs.restore_method import restore_method
 from ptviz.training import TrainConfig, merged_prompt, predict
 from tests.families import backbone_of, method_of
 

@@ -22,7 +22,7 @@ from ptviz.engine.train_job import execute_run, train_run
 from ptviz.runs import Run, RunConfig, RunWriter, Status, Store, StoreError
 from ptviz.runs import failure_messages as reasons_module
 from ptviz.runs.failure_messages import oom_kill_count
-from ptviz.runs.predictions import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
+from ptviz.runs.prediction_files import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
 from ptviz.runs.prepare_resume import plan_extension, prepare_resume
 from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError
 from ptviz.runs.snapshots import read_tensors, write_resume_state
@@ -178,7 +178,7 @@ def test_a_full_disk_while_predictions_are_written_is_resumed(
     def full(folder: Path, table: bytes) -> None:
         raise DiskFullError("the disk is full")
 
-    monkeypatch.setattr("ptviz.runs.predictions.write_predictions", full)
+    monkeypatch.setattr("ptviz.runs.prediction_files.write_predictions", full)
     execute_run(run.path, model_cache)
     assert (run.status().state, run.status().reason) == ("failed", "the disk is full")
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.methods.spot_single import EMBEDDING_STEP_FRACTION, average_similarity, per_token_similarity
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.training import Snapshot, StageStarted, StepCompleted, TrainConfig, train
-from ptviz.training.source_prompt_config import make_source_config
+from ptviz.training.source_prompts import make_source_config
 from ptviz.training.trainer import train_source_prompt
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from ptviz.analysis.training import StageSpan, TrainingCurve, build_training_curve
+from ptviz.analysis.training_curves import StageSpan, TrainingCurve, build_training_curve
 from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
 from ptviz.figures.style import DASHES, FROZEN, PROMPT, SERIES_COLOURS, escape_text, format_number, series_style
-from ptviz.figures.training import draw_run_comparison, draw_training_curve
+from ptviz.figures.training_curves import draw_run_comparison, draw_training_curve
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script> %{x} & $x^2$ <a href='javascript:alert(1)'>link</a>"
 

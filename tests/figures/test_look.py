@@ -13,7 +13,7 @@ from ptviz.analysis.projection import Projection, project, project_together
 from ptviz.analysis.prompt_tokens import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.routing import compute_expert_load, summarise_routing
 from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.analysis.training import build_training_curve
+from ptviz.analysis.training_curves import build_training_curve
 from ptviz.figures import heatmap, projection, prompt_tokens, step_strip
 from ptviz.figures import routing as routes
 from ptviz.figures import spectrum as spectra

@@ -7,7 +7,7 @@ import pytest
 
 from ptviz.analysis.projection import Projection, project
 from ptviz.analysis.prompt_clusters import cluster
-from ptviz.analysis.transfer import error_reduction, mean_error_reduction
+from ptviz.analysis.transfer_correlation import error_reduction, mean_error_reduction
 from ptviz.figures import prompt_similarity
 from ptviz.figures import transfer as drawn
 from ptviz.figures.csv_export import figure_to_csv

@@ -13,7 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.classroom import waiting_times
+from ptviz.classroom import queue_places
 from ptviz.classroom.access import Visitor, load_keys
 from ptviz.classroom.rules import CLASSROOM_VARIABLE, ClassroomRules
 from ptviz.classroom.visitor_executor import VisitorExecutor
@@ -43,7 +43,7 @@ def enter(home: Path, monkeypatch: pytest.MonkeyPatch) -> Enter:
     rules = ClassroomRules(max_steps=100, backbones=("tiny-encoder", "tiny-decoder"), max_runs=3)
     monkeypatch.setenv(CLASSROOM_VARIABLE, rules.to_text())
     monkeypatch.setattr(backend, "VisitorExecutor", QuietVisitorExecutor)
-    monkeypatch.setattr(waiting_times, "_known", {})
+    monkeypatch.setattr(queue_places, "_known", {})
     backend.clear_caches()
 
     def say(visitor: Visitor) -> None:
@@ -164,7 +164,7 @@ def test_the_large_button_keeps_to_the_rules(page: Callable[..., AppTest], enter
 def test_the_queue_tells_place_and_time(
     page: Callable[..., AppTest], enter: Enter, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(waiting_times, "_estimate", lambda store, runs: [90.0] * len(runs))
+    monkeypatch.setattr(queue_places, "_estimate", lambda store, runs: [90.0] * len(runs))
     ids = []
     for owner in (BORIS.id, BORIS.id, ANNA.id):
         store.owner = owner

@@ -15,10 +15,10 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ptviz.analysis.training import TrainingCurve
+from ptviz.analysis.training_curves import TrainingCurve
 from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import method_series_style, method_title
-from ptviz.plots.training import describe_training_curve
+from ptviz.plots.training_curves import describe_training_curve
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.runs.run_filters import filter_summaries
 from ptviz.ui import backend, server

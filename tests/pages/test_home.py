@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import Run
 from ptviz.runs.forward_pass import FORWARD_PASS_FILE, read_forward_pass, write_forward_pass
-from ptviz.runs.gallery import recorded_run
+from ptviz.runs.recorded_runs import recorded_run
 from tests.fake_forward_pass import fake_forward_pass
 from tests.pages.run_pages import well
 

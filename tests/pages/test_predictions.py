@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.plots import error_summary, plot_calibration, plot_confusion, predictions_table
 from ptviz.runs import Run, StoreError
-from ptviz.runs.predictions import write_predictions_error
+from ptviz.runs.prediction_files import write_predictions_error
 from tests.pages.run_pages import figures, well
 
 Page = Callable[..., AppTest]

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.experiments.sample_checkpoints import SAMPLES, list_samples
 from ptviz.runs import Run, Store
-from ptviz.runs.gallery import recorded_run, recorded_runs
+from ptviz.runs.recorded_runs import recorded_run, recorded_runs
 from ptviz.ui.page_benchmark import PAGE_PARAMETERS
 
 pytestmark = pytest.mark.usefixtures("gallery")

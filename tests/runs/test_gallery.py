@@ -14,14 +14,14 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.experiments import gallery
+from ptviz.experiments import make_gallery
 from ptviz.experiments.transfer_results import TransferScore, read_transfer_scores
 from ptviz.experiments.zero_shot_transfer import ScoreJob, measure_missing
 from ptviz.runs import Run, RunConfig, RunWriter, Store, StoreError
 from ptviz.runs.forward_pass import read_forward_pass, write_forward_pass
-from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded
 from ptviz.runs.pack_for_gallery import choose_snapshots, pack_gallery_run, recorded_id
 from ptviz.runs.prepare_resume import prepare_resume
+from ptviz.runs.recorded_runs import gallery_store, recorded_run, recorded_runs, with_recorded
 from tests.fake_forward_pass import fake_forward_pass
 
 READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"
@@ -108,14 +108,14 @@ def test_transfer_is_measured_once_and_packed_with_the_runs(
     def measure(jobs: Sequence[ScoreJob]) -> Generator[TransferScore, None, None]:
         yield from (TransferScore(*job.key, accuracy=0.5, loss=1.0, stamp=job.stamp) for job in jobs)
 
-    monkeypatch.setattr(gallery, "measure_missing", partial(measure_missing, measure=measure))
-    monkeypatch.setattr(gallery, "_transfer_configs", lambda: [trained.config])
-    monkeypatch.setattr(gallery, "gallery_configs", lambda: (trained.config,))
-    [*scores] = gallery.measure_transfer(store)
+    monkeypatch.setattr(make_gallery, "measure_missing", partial(measure_missing, measure=measure))
+    monkeypatch.setattr(make_gallery, "_transfer_configs", lambda: [trained.config])
+    monkeypatch.setattr(make_gallery, "gallery_configs", lambda: (trained.config,))
+    [*scores] = make_gallery.measure_transfer(store)
     assert trained.id in [score.run for score in scores]
     assert [score.reason for score in scores] == [""] * len(scores)
-    assert [*gallery.measure_transfer(store)] == []
-    packed = gallery.pack_gallery(store, tmp_path / "gallery")
+    assert [*make_gallery.measure_transfer(store)] == []
+    packed = make_gallery.pack_gallery(store, tmp_path / "gallery")
     assert packed.measured == len(scores)
     monkeypatch.setenv("PTVIZ_GALLERY", str(tmp_path / "gallery"))
     assert recorded_id(trained.config) in {run for run, _, _ in read_transfer_scores(gallery_store())}

@@ -83,7 +83,7 @@ def test_a_folder_that_was_never_loaded_is_checked_by_its_config(tmp_path: Path)
         (tmp_path / name).write_bytes(saved(rows))
     good, wide = (tmp_path / name for name in prompts)
     assert import_checkpoint_prompt(store, good, open_in_process(good), backbone=backbone).backbone == backbone
-    with pytest.raises(StoreError, match="its vectors have 32 numbers, these have 64"):
+    with pytest.raises(StoreError, match="its vectors have 32 dimensions, these have 64"):
         import_checkpoint_prompt(store, wide, open_in_process(wide), backbone=backbone)
     with pytest.raises(BackboneError, match="no such folder"):
         import_checkpoint_prompt(store, good, open_in_process(good), backbone=str(tmp_path / "absent"))

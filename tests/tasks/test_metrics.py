@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ptviz.tasks import TaskError
+from ptviz.tasks.compute_metrics import normalise_answer, score_each_text, score_labels, score_texts
 from ptviz.tasks.metrics import METRICS, check_metric, find_metric, recorded_metric, shared_metric
-from ptviz.tasks.scoring import normalise_answer, score_each_text, score_labels, score_texts
 
 LABELS = [name for name, metric in METRICS.items() if metric.kind == "classification"]
 TEXTS = [name for name, metric in METRICS.items() if metric.kind == "text"]

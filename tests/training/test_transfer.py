@@ -11,7 +11,7 @@ import torch
 from ptviz.methods import PromptMethod, Stage, build_method, task_objective
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.training import Finished, Snapshot, SourcePromptReady, StageStarted, StepCompleted, TrainConfig, train
-from ptviz.training.source_prompt_config import make_source_config
+from ptviz.training.source_prompts import make_source_config
 from ptviz.training.stage_steps import count_stage_steps
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored

@@ -15,7 +15,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.runs.file_lock import FileLock, is_locked
-from ptviz.runs.predictions import read_predictions_error
+from ptviz.runs.prediction_files import read_predictions_error
 from ptviz.worker import background_experiments, background_jobs, process
 from ptviz.worker.background_jobs import TransferJob, current_job, submit_job
 from ptviz.worker.process import Worker, _LogStream

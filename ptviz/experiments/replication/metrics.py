@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from ptviz.analysis.comparison import steps_to_reach
-from ptviz.analysis.transfer import rank_correlation
+from ptviz.analysis.transfer_correlation import rank_correlation
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.ensemble import score_runs

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from ptviz.analysis.prompt_similarity import NEURON_METRIC
-from ptviz.analysis.transfer import mean_error_reduction
+from ptviz.analysis.transfer_correlation import mean_error_reduction
 from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import (

@@ -20,7 +20,7 @@ from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.components.forms import max_steps
 from ptviz.ui.heavy_libraries import wait_for_libraries
-from ptviz.ui.recorded import TIMES_NOTE, list_runs, shown_recorded_runs
+from ptviz.ui.recorded_runs import TIMES_NOTE, list_runs, shown_recorded_runs
 from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
 from ptviz.ui.train.run_page import REFRESH_SECONDS

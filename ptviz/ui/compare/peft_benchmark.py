@@ -28,7 +28,7 @@ from ptviz.ui.compare import methods_results
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.open import checkpoint
-from ptviz.ui.recorded import shows_recorded
+from ptviz.ui.recorded_runs import shows_recorded
 
 CHARTS = ("Against cost", "Validation", "Training loss", "Side by side")
 _UPLOAD_HELP = (

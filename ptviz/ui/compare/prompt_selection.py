@@ -21,7 +21,7 @@ from ptviz.plots.prompt_set import load_checkpoint, run_labels
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.training.source_prompt_config import SOURCE_METHOD
+from ptviz.training.source_prompts import SOURCE_METHOD
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import train_all_tasks
 from ptviz.ui.components.errors import show_errors
@@ -29,7 +29,7 @@ from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
 from ptviz.ui.look import look_page
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button
-from ptviz.ui.recorded import shown_recorded_runs
+from ptviz.ui.recorded_runs import shown_recorded_runs
 
 LESSON = (
     "A prompt was trained on one task. Does it [[transfer]] to another task, and can its vectors predict that? "

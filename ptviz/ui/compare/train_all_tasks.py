@@ -11,7 +11,7 @@ from ptviz import backbones, tasks
 from ptviz.experiments import comparison, planned_runs
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.training.source_prompt_config import SOURCE_METHOD
+from ptviz.training.source_prompts import SOURCE_METHOD
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
 from ptviz.ui.components.errors import show_errors

@@ -11,7 +11,7 @@ from ptviz.runs import Run, RunSummary
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.formatting import format_score
 from ptviz.ui.components.forms import select_one
-from ptviz.ui.recorded import list_targets, run_title
+from ptviz.ui.recorded_runs import list_targets, run_title
 
 PRODUCT_SIGN = " × "  # noqa: RUF001  # the sign of a product
 _STATE_WORDS = {"trained": "trained", "frozen": "frozen", "processed": "computed", "input": "input"}

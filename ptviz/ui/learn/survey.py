@@ -19,7 +19,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.svg_drawing import render_plot_drawing
 from ptviz.ui.learn.method_details import select_backbone_shape
-from ptviz.ui.recorded import shown_recorded_runs
+from ptviz.ui.recorded_runs import shown_recorded_runs
 
 METHOD_PAGE = "learn/method.py"
 INTRODUCTION = (

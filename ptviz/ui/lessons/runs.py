@@ -11,7 +11,7 @@ from ptviz.experiments import planned_runs
 from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.plots import plot_training
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, StoreError
-from ptviz.runs.gallery import gallery_store
+from ptviz.runs.recorded_runs import gallery_store
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
 from ptviz.ui.components.errors import show_errors

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from ptviz.analysis.training import TrainingCurve
+from ptviz.analysis.training_curves import TrainingCurve
 from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.listing import named_backbone_shape
 from ptviz.plots import plot_step_strip, run_tensors
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_tensors import best_snapshot_index
 from ptviz.plots.tensor_views import TensorHistory
-from ptviz.plots.training import snapshot_positions, to_training_curve
+from ptviz.plots.training_curves import snapshot_positions, to_training_curve
 from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
@@ -29,7 +29,7 @@ from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.components.presenter import take_step
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button, transfer_link
-from ptviz.ui.recorded import list_targets, run_title
+from ptviz.ui.recorded_runs import list_targets, run_title
 from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
 T = TypeVar("T")

@@ -38,7 +38,7 @@ from ptviz.ui.components.linked_selection import update_highlight
 from ptviz.ui.look.look_page import SnapshotSelection
 from ptviz.ui.look.projection_progress import projection_with_progress
 from ptviz.ui.look.token_panels import PromptView
-from ptviz.ui.recorded import list_targets, run_title
+from ptviz.ui.recorded_runs import list_targets, run_title
 from ptviz.worker.projection_process import ProjectionJob
 
 _ALL_WORDS = "all"

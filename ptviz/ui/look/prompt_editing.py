@@ -25,7 +25,7 @@ from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
 from ptviz.ui.look.look_page import SnapshotSelection, poll_request
-from ptviz.ui.recorded import list_targets, run_title
+from ptviz.ui.recorded_runs import list_targets, run_title
 
 LESSON = (
     "How accurate is this prompt with some of its tokens changed? Edits are applied one after another and measured "

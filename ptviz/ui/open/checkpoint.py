@@ -40,7 +40,7 @@ from ptviz.ui.components.uploads import check_upload_size, link_of, resolve_link
 from ptviz.ui.look.look_page import load_backbone_vocabulary
 from ptviz.ui.navigation import NEW_RUN_PAGE, open_run_page
 from ptviz.ui.open.try_checkpoint import try_prompt_panel
-from ptviz.ui.recorded import shows_recorded
+from ptviz.ui.recorded_runs import shows_recorded
 
 SIDES = ("a", "b")
 EMBEDDINGS_PAGE = "look/embeddings.py"

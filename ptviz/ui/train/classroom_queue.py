@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ptviz.classroom.waiting_times import FRESH_SECONDS, Turn, queue_turns
+from ptviz.classroom.queue_places import FRESH_SECONDS, Turn, queue_turns
 from ptviz.runs import RunSummary
 from ptviz.ui.backend import whole_store
 from ptviz.ui.classroom import is_classroom

@@ -22,7 +22,7 @@ from ptviz.plots.prediction_errors import load_calibrations, load_class_scores
 from ptviz.plots.predictions import Order, Rows, class_names, has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, Status
-from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE, read_predictions_error
+from ptviz.runs.prediction_files import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE, read_predictions_error
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.csv_download import figure_csv_download

@@ -18,7 +18,7 @@ from ptviz.ui.classroom import is_classroom, refresh_seconds
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.recorded import list_runs, render_recorded_note
+from ptviz.ui.recorded_runs import list_runs, render_recorded_note
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
 from ptviz.ui.train.classroom_queue import render_turn
 from ptviz.ui.train.export_menu import export_menu

@@ -14,6 +14,7 @@ import streamlit as st
 
 from ptviz.paths import expand_user
 from ptviz.tasks import TableOptions, TaskError, load_task
+from ptviz.tasks.compute_metrics import is_number
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, word_table_classes
 from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES, MAX_CHOICES
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, find_columns
@@ -21,7 +22,6 @@ from ptviz.tasks.custom.labels import sort_class_names, to_class_name
 from ptviz.tasks.custom.table_options import MAX_TEMPLATE, parse_words
 from ptviz.tasks.custom.table_preview import TableHead, read_first_rows, read_table_head
 from ptviz.tasks.metrics import METRICS, check_metric
-from ptviz.tasks.scoring import is_number
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS, TaskKind
 from ptviz.tasks.template import Template
 from ptviz.ui.components.errors import error_box

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.training import (
+from ptviz.analysis.training_curves import (
     StageSpan,
     TrainingCurve,
     build_training_curve,

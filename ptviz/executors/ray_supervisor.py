@@ -1,4 +1,4 @@
-"""The collector as an actor of Ray, pinned to the machine of the store, which outlives the process that started it.
+"""The supervisor of the runs on a cluster, as an actor of Ray on the machine of the store; it outlives who started it.
 
 It owns the tasks of the runs, so that they go on when that process ends: it starts each on a node, and again from the
 last saved state if the node died. Ray starts the actor again if it dies; it then continues the runs of its store from
@@ -47,7 +47,7 @@ _EVENT_SECONDS = 0.1
 """Seconds between two looks at the events of a run that is stopped early if it lags behind."""
 
 
-class CollectorActor:
+class SupervisorActor:
     """Queues runs on the cluster, and writes what their nodes send into the store at ``root``."""
 
     def __init__(self, root: str) -> None:
@@ -194,4 +194,4 @@ class CollectorActor:
         self.collector.fail(id, reason, details)
 
 
-Collector = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CollectorActor)
+Supervisor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(SupervisorActor)

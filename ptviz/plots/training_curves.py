@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.training import TrainingCurve, build_training_curve, locate_stages
+from ptviz.analysis.training_curves import TrainingCurve, build_training_curve, locate_stages
 from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
-from ptviz.figures.training import draw_run_comparison, draw_training_curve
+from ptviz.figures.training_curves import draw_run_comparison, draw_training_curve
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs

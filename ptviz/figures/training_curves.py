@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.training import TrainingCurve
+from ptviz.analysis.training_curves import TrainingCurve
 from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure, score_range
 from ptviz.figures.style import DASHES, GREY, SeriesStyle, escape_hover, escape_text, format_number
 from ptviz.tasks.metrics import ACCURACY, Metric

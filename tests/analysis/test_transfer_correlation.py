@@ -11,7 +11,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from ptviz.analysis.prompt_clusters import cluster
 from ptviz.analysis.prompt_similarity import compute_similarity
-from ptviz.analysis.transfer import correlate_transfer
+from ptviz.analysis.transfer_correlation import correlate_transfer
 
 
 def test_clustering_puts_similar_prompts_next_to_each_other():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ptviz.runs import StoreError
-from ptviz.worker.rpc import RequestQueue
+from ptviz.worker.request_queue import RequestQueue
 
 
 def nobody_died() -> None:

@@ -25,7 +25,7 @@ from ptviz.runs.pack_for_gallery import pack_gallery_run, recorded_id
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
-from ptviz.training.source_prompt_config import SOURCE_METHOD
+from ptviz.training.source_prompts import SOURCE_METHOD
 
 MAX_BYTES = 15_000_000
 """The whole gallery is at most this large."""

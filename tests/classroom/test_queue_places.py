@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ptviz.classroom import waiting_times
+from ptviz.classroom import queue_places
 from ptviz.classroom.visitor_store import VisitorStore
 from ptviz.engine.time_estimate import TimeEstimate
 from ptviz.runs import RunConfig, RunWriter, Store
@@ -15,8 +15,8 @@ from ptviz.runs import RunConfig, RunWriter, Store
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting_times, "_known", {})
-    monkeypatch.setattr(waiting_times, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(queue_places, "_known", {})
+    monkeypatch.setattr(queue_places, "FRESH_SECONDS", -1.0)
 
 
 def estimate_by_steps(store: Store, configs: list[RunConfig]) -> list[TimeEstimate]:
@@ -35,7 +35,7 @@ def test_waits_add_up_in_the_order_of_turns(
     second, his = anna.create(small(steps=20), queued=True), boris.create(small(steps=30), queued=True)
     with RunWriter(now) as writer:
         writer.begin(None)
-        turns = waiting_times.queue_turns(whole)
+        turns = queue_places.queue_turns(whole)
         left = 90.0 - now.status().seconds
         writer.end("stopped", "")
     assert [id for id, _ in sorted(turns.items(), key=lambda item: item[1].place)] == [first.id, his.id, second.id]
@@ -52,20 +52,20 @@ def test_behind_a_run_of_unknown_length_nobody_knows(
         lambda store, configs: [TimeEstimate(None, "") for _ in configs],
     )
     runs = [anna.create(small(), queued=True) for _ in range(2)]
-    turns = waiting_times.queue_turns(whole)
+    turns = queue_places.queue_turns(whole)
     assert [turns[run.id].seconds for run in runs] == [0.0, None]
 
 
 def test_many_pages_share_one_answer(
     anna: VisitorStore, whole: Store, small: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_times, "FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr(queue_places, "FRESH_SECONDS", 3600.0)
     reads = []
-    monkeypatch.setattr(waiting_times, "_estimate", lambda store, runs: reads.append(len(runs)) or [1.0] * len(runs))
+    monkeypatch.setattr(queue_places, "_estimate", lambda store, runs: reads.append(len(runs)) or [1.0] * len(runs))
     run = anna.create(small(), queued=True)
     for _ in range(3):
-        assert waiting_times.queue_turns(whole)[run.id].place == 1
+        assert queue_places.queue_turns(whole)[run.id].place == 1
     assert reads == [1]
     monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
-    waiting_times.queue_turns(whole)
+    queue_places.queue_turns(whole)
     assert reads == [1, 0], "a run is estimated once"

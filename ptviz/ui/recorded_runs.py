@@ -6,7 +6,7 @@ import streamlit as st
 
 from ptviz.plots.method_style import method_title
 from ptviz.runs import Run, RunSummary
-from ptviz.runs.gallery import recorded_runs, with_recorded
+from ptviz.runs.recorded_runs import recorded_runs, with_recorded
 from ptviz.ui.backend import get_store
 
 _SWITCH = "recorded"
