@@ -170,8 +170,9 @@ def compute_calibration(
         mean = float(sure[inside].mean())
         found.append(CalibrationBin(index / bins, (index + 1) / bins, count, mean, correct / count, interval))
     # The same draws at every call: equal predictions give an equal value.
-    draws = np.random.default_rng(0).random((_RESAMPLES, len(sure))) < sure
-    perfect = float(np.mean([_ece(number, sure, draw, bins) for draw in draws])) if len(sure) else float("nan")
+    rng = np.random.default_rng(0)
+    drawn = [_ece(number, sure, rng.random(len(sure)) < sure, bins) for _ in range(_RESAMPLES)] if len(sure) else []
+    perfect = float(np.mean(drawn)) if drawn else float("nan")
     return Calibration(tuple(found), bins, _ece(number, sure, hits, bins), perfect, len(sure))
 
 

@@ -151,11 +151,17 @@ class ModelCache:
 
     def zero_shot_answers(self, config: RunConfig) -> list[Any] | None:
         """Return the cached answers without a prompt to the test examples of a run on one task, or None."""
-        return self._zero_shot.get((self._examples_key(config), config.training.test_rows))
+        return self._zero_shot.get(self._answers_key(config))
 
     def save_zero_shot_answers(self, config: RunConfig, answers: list[Any]) -> None:
-        """Cache the answers without a prompt for runs on the same test examples, which no seed changes."""
-        self._zero_shot[self._examples_key(config), config.training.test_rows] = answers
+        """Cache the answers without a prompt for runs on the same test examples."""
+        self._zero_shot[self._answers_key(config)] = answers
+
+    def _answers_key(self, config: RunConfig) -> Hashable:
+        t = config.training
+        # A generated text may be as long as the longest target of the training examples, which these settings choose.
+        drawn = (t.train_rows, t.shots, t.seed) if self.task(config).kind == "text" else ()
+        return self._examples_key(config), t.test_rows, drawn
 
     def _examples_key(self, config: RunConfig) -> Hashable:
         content = get_or_create(self._fingerprints, _task_key(config), self.task(config).fingerprint)

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ptviz.engine.check_table import check_table_labels
@@ -113,6 +114,8 @@ class StoreExecutor(ABC):
         start = source.snapshot(stage, step)
         fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
         config = RunConfig.from_json({**config.to_json(), **_to_json_values(fresh)})
+        # A branch was never extended: its stages share all of its steps.
+        config = replace(config, training=replace(config.training, begun=0))
         if config.method != source.config.method:
             raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
         run = self._create(with_absolute_paths(config), start)

@@ -28,7 +28,7 @@ from ptviz.training.default_lr import default_learning_rate
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.events import Finished
 from ptviz.training.trainer import train
-from ptviz.validation import Count, Duration, Name, PathText, Share, StepCount, decode_json
+from ptviz.validation import Count, Duration, Name, PathText, Score, StepCount, decode_json
 
 RECORD_PATH = Path(str(files("ptviz.experiments"))) / "decoder_results.json"
 BACKBONE = "smollm2-135m"
@@ -53,7 +53,7 @@ class DecoderResult:
     steps: StepCount
     batch: Annotated[int, Meta(ge=0)]
     lr: Annotated[float, Meta(ge=0)]
-    test: Share
+    test: Score
     seconds: Duration
 
     @property

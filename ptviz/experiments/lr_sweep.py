@@ -43,7 +43,7 @@ from ptviz.validation import (
     Name,
     PathText,
     Scalar,
-    Share,
+    Score,
     StepCount,
     decode_json,
 )
@@ -324,10 +324,10 @@ class _SweepRun(TypedDict):
     seed: Count
     steps: StepCount
     batch: Count
-    validation: Share
-    test: Share
-    zero_shot: Share
-    majority: Share
+    validation: Score
+    test: Score
+    zero_shot: Score
+    majority: Score
     steps_per_second: Duration
     seconds: Duration
     knobs: dict[str, Scalar]

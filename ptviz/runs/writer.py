@@ -302,7 +302,8 @@ class RunWriter:
                 self._events.append(json.dumps(event_to_json(Failed(reason, self.status.step))).encode())
             self._events.sync()
         with suppress(StoreError):
-            self._write_best_prompt(self.status.best_step or self.status.step)
+            best = self.status.best_step  # 0 is a step, too: the prompt before training may be the best
+            self._write_best_prompt(self.status.step if best is None else best)
         self.status = self.status.with_changes(state=state, reason=reason[:_MAX_REASON_LENGTH], pid=None)
         with suppress(StoreError):
             write_status(self.folder, self.status)

@@ -128,12 +128,16 @@ class Task:
     def split_text(self, text: str) -> Example:
         """Return an input as an example without an answer: the texts of several fields are joined by " | ".
 
+        A bare "|" joins them if there are too few of those.
+
         Raises:
             ValueError: if there is not one text for each field.
         """
         if len(self.fields) == 1:
             return Example(text)
-        parts = text.split(PAIR_SEPARATOR.strip(), len(self.fields) - 1)
+        most = len(self.fields) - 1
+        parts = text.split(PAIR_SEPARATOR, most)
+        parts = parts if len(parts) > most else text.split(PAIR_SEPARATOR.strip(), most)
         if len(parts) < len(self.fields):
             expected = PAIR_SEPARATOR.join(f"{{{name}}}" for name in self.fields)
             raise ValueError(f"expected {len(self.fields)} texts, {expected}; got {text[:80]!r}")

@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_becomes_a_page_of_the_site(site: Path) -> None:
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
     assert pages | {Path("404.html")} == {path.relative_to(site) for path in site.rglob("*.html")}
-    assert "load_backbone" in (site / "api" / "library.html").read_text()
+    assert "load_backbone" in (site / "api" / "train.html").read_text()
 
 
 @pytest.mark.slow

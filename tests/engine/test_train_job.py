@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from ptviz.engine.loaded_prompt import select_state
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, make_missing_predictions
 from ptviz.engine.train_job import execute_run, train_run
@@ -27,7 +28,7 @@ from ptviz.runs.prepare_resume import plan_extension, prepare_resume
 from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError
 from ptviz.runs.snapshots import read_tensors, write_resume_state
 from ptviz.runs.writer import mark_if_dead
-from ptviz.training import Baselines, Evaluated, Event, Snapshot, StepCompleted, TrainingError
+from ptviz.training import Baselines, Evaluated, Event, Snapshot, StageStarted, StepCompleted, TrainingError
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -746,3 +747,31 @@ def test_writing_is_cheap(
     began = time.perf_counter()
     execute_run(run.path, model_cache)
     assert (time.perf_counter() - began) / 1000 < 0.01
+
+
+def test_the_prompt_before_training_may_be_the_best(store: Store, config: RunConfig) -> None:
+    run, first, last = store.create(config), torch.zeros(3, 8), torch.ones(3, 8)
+    with RunWriter(run) as writer:
+        writer.begin(None)
+        writer.write_event(StageStarted(0, "tune", 20))
+        writer.write_event(Evaluated(0, 0, 1.0, 0.9, True, 0.0))
+        writer.write_event(Snapshot(0, 0, {"P": first}, {}, {"best_step": 0}))
+        writer.write_event(Evaluated(0, 10, 1.2, 0.5, False, 1.0))
+        writer.write_event(Snapshot(0, 10, {"P": last}, {"best/P": first}, {"best_step": 0}))
+        writer.end("stopped", "stopped by you")
+    assert torch.equal(run.prompt()["P"], first)
+    assert torch.equal(run.snapshot(0, 10)["P"], last)
+    assert read_tensors(run.path / "prompt.safetensors")[1]["step"] == "0", "its own step, not the last one"
+    assert select_state(run, None, None)[1:] == (0, 0)
+
+
+def test_predictions_of_an_earlier_version_have_the_new_name_of_a_column(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    table = run.predictions()
+    assert table is not None
+    older = table.rename(columns={"zero_shot_confidence": "zero_shot_certainty"})
+    older.to_parquet(run.path / "predictions.parquet", index=False)
+    assert table.equals(run.predictions())

@@ -184,10 +184,11 @@ def test_an_extension_and_a_branch(executor: LocalExecutor, tiny: Callable[..., 
     assert rates[20] == pytest.approx(rates[1] * (40 - 20) / (40 - 1))
     with pytest.raises(ValueError, match="at least 1"):
         executor.extend(run.id, 0)
-    branch = executor.branch(run.id, 0, 10, {"name": "another way", "training": tiny(10).training})
+    branch = executor.branch(run.id, 0, 10, {"name": "another way", "training": replace(run.config.training, steps=10)})
     assert over(branch).state == "finished"
     assert branch.config.parent == (run.id, 0, 10)
     assert torch.equal(branch.snapshot(0, 0)["P"], run.snapshot(0, 10)["P"])
+    assert branch.config.training.begun == 0, "its stages share all of its steps"
     with pytest.raises(StoreError, match="does not exist"):
         executor.branch(run.id, 0, 3)
     with pytest.raises(ValueError, match="a branch keeps its parent's"):

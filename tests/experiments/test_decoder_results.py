@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -91,3 +92,9 @@ def test_results_are_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(decoder_results, "train", fail)
     run_missing("tiny-decoder", ["mcid"], ["prompt-tuning"], [1, 2], CONFIG, path)
     assert read_results(path) == found
+
+
+def test_a_negative_correlation_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps([vars(result("prompt-tuning", -0.02, task="glue:cola"))]))
+    assert [one.test for one in read_results(path)] == [-0.02]

@@ -58,6 +58,8 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     lr_sweep.save_record({"winners": {}, "runs": [run(0.1, 0.8, seconds=1.0, steps_per_second=2.0)]}, path)
     record = lr_sweep.read_record(path)
     assert record["runs"][0]["lr"] == 0.1
+    lr_sweep.save_record({**record, "runs": [record["runs"][0] | {"test": -0.02}]}, path)
+    assert lr_sweep.read_record(path)["runs"][0]["test"] == -0.02, "a correlation"
     for changed in ({"lr": "fast"}, {"validation": 80}, {"task": None}, {STORED_KEY: 3}):
         lr_sweep.save_record({**record, "runs": [record["runs"][0] | changed]}, path)
         with pytest.raises(ValueError, match=rf"record.json: runs\[0\].{next(iter(changed))}: expected"):

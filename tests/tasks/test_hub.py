@@ -125,3 +125,18 @@ def test_a_configuration_may_follow_the_id(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_hub_task("hub:glue:sst2") == load_hub_task("hub:glue", config="sst2")
     load_hub_task("hub:owner/set")
     assert asked == [("glue", "sst2"), ("glue", "sst2"), ("owner/set", None)]
+
+
+def test_classes_with_leading_zeros_are_found_in_every_split(tmp_path: Path) -> None:
+    def split(prefix: str, count: int) -> Any:
+        names = ["01", "02", "10", "11"]
+        content = {"text": [f"{prefix} {i}" for i in range(count)], "label": [names[i % 4] for i in range(count)]}
+        return datasets.Dataset.from_dict(content)
+
+    folder = saved(tmp_path / "padded", train=split("a", 40), validation=split("b", 20), test=split("c", 20))
+    task = load_task(f"hub:{folder}")
+    assert task.classes == ("01", "02", "10", "11")
+    for name in SPLITS:
+        assert {row.label for row in task.examples(name)} == {0, 1, 2, 3}
+        assert all(row.label == int(row.text.split()[1]) % 4 for row in task.examples(name))
+    assert len(task.validation) == len(task.test) == 20

@@ -111,3 +111,20 @@ def test_template_carries_the_cue(made: Task) -> None:
     assert made.make_template("last").cue == "Letter:"
     with pytest.raises(ValueError, match="expected one of pooled, mask, last, first; got 'middle'"):
         made.make_template("middle")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cat a|wc | second text", ("cat a|wc", "second text")),
+        ("one|two", ("one", "two")),
+        ("a | b | c", ("a", "b | c")),
+    ],
+)
+def test_the_texts_of_a_pair_are_split_where_they_are_joined(made: Task, text: str, expected: tuple[str, str]) -> None:
+    rows = (Example.of_fields("a", "b", label=0), Example.of_fields("c", "d", label=1))
+    layout = "{prompt}{first} {sep} {second}"
+    pairs = changed(made, fields=("first", "second"), template=layout, train=rows, validation=rows, test=rows)
+    assert pairs.split_text(text).texts == expected
+    with pytest.raises(ValueError, match="expected 2 texts"):
+        pairs.split_text("alone")

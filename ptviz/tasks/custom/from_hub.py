@@ -20,6 +20,7 @@ from ptviz.tasks.custom.assemble import (
     target_examples,
 )
 from ptviz.tasks.custom.from_file import find_columns
+from ptviz.tasks.custom.labels import to_class_name
 from ptviz.tasks.custom.table_options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
@@ -190,7 +191,7 @@ def _assemble_splits(
         notes = tuple(f"{split}: {note}" for split, (_, more) in read.items() for note in more)
     else:
         classes, train, notes = label_examples(found["train"], identifier, columns.answer)
-    index = {name: label for label, name in enumerate(classes)}
+    index = {to_class_name(name): label for label, name in enumerate(classes)}  # "07" is shown, and is the class "7"
 
     def rows(split: str) -> list[Example]:
         if columns.is_target:
