@@ -12,7 +12,7 @@ For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`,
     \text{subspace} &= \lVert U_P^\top U_Q \rVert_F^2 / r \\
     \text{neurons} &= |A_P \cap A_Q| / \sqrt{|A_P| |A_Q|}
 
-Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022, section 4,
+Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022, section 3,
 https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
 Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
 CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,

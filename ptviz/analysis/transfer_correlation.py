@@ -1,6 +1,6 @@
 """Whether the similarity of two prompts predicts transfer between their tasks.
 
-Results differ: Vu et al., "SPoT", ACL 2022, section 4, https://aclanthology.org/2022.acl-long.346, find
+Results differ: Vu et al., "SPoT", ACL 2022, section 3, https://aclanthology.org/2022.acl-long.346, find
 correlations with the gain from cosines; Su et al., "On Transferability of Prompt Tuning for Natural Language
 Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290, find vector similarities weak.
 """
@@ -49,7 +49,7 @@ def error_reduction(reached: Float[np.ndarray, "t n"], scratch: Float[np.ndarray
     """Return the relative error reduction (s' - s) / (1 - s) of accuracies s' with transfer and s from scratch.
 
     1 if no error is left, 0 if nothing changes, negative if transfer harms; NaN where there was no error from scratch.
-    Source: Vu et al., "SPoT", ACL 2022, section 4.2, https://aclanthology.org/2022.acl-long.346.
+    Source: Vu et al., "SPoT", ACL 2022, section 3, https://aclanthology.org/2022.acl-long.346.
     """
     errors = 1 - np.asarray(scratch, dtype=np.float64)
     reduction = np.full(errors.shape, math.nan)

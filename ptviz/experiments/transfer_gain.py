@@ -1,6 +1,6 @@
 """Measured transfer gain: a few training steps from another task's prompt, compared with from scratch.
 
-Source prompts as initialisation: Vu et al., "SPoT", ACL 2022, section 4, https://aclanthology.org/2022.acl-long.346.
+Source prompts as initialisation: Vu et al., "SPoT", ACL 2022, section 3, https://aclanthology.org/2022.acl-long.346.
 Differences: a few steps instead of 100,000, and the score after the last step instead of the best checkpoint's. Both
 starts share seed, steps, examples and learning rate; both are plain prompt tuning with the source's length.
 """

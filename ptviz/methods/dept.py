@@ -54,7 +54,8 @@ class DePT(PromptMethod):
         r" B \in \mathbb{R}^{r \times d}",
         idea="Halve the prompt and spend the saved parameters on a low-rank shift of each word embedding.",
         differs="A is indexed by the position among real tokens, regardless of padding; no 8/sqrt(r) by default. The"
-        " default share of the two learning rates, 0.1, is ours.",
+        " default share of the two learning rates, 0.1, is ours. So are the sizes: m = 12 and r = 8 are more parameters"
+        " than the ten tokens of prompt tuning here; the paper splits an equal number.",
         lesson="Long prompts make every input longer, and so slower. DePT uses a short prompt and spends the"
         " parameters that it saves on the words: each position of the text has a shift, which is added to the"
         " embedding of the word there. The shifts are the product of two thin factors, so they are cheap. The"

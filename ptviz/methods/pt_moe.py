@@ -70,8 +70,8 @@ class PTMoE(PromptMethod):
         suggested_experiment=("set k to 1: it becomes decomposed prompt tuning. Does the router help on your task?"),
         reported_results=(
             ReportedResult(
-                "Llama-3.2-1B, 80 thousand parameters: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"
-                " % on mathematics (46.16%).",
+                "Llama-3.2-1B, 80 thousand parameters: F1 58.26 on question answering (prompt tuning 56.77) and"
+                " 56.91% on mathematics (46.16%).",
             ),
             ReportedResult(
                 "Decomposition and routing are each below prompt tuning alone (F1 55.77 and 56.25), and above it"

@@ -100,7 +100,7 @@ class SPoTSingle(PromptMethod):
                 where="figure 5",
             ),
             ReportedResult("Related tasks have similar prompts: they cluster by type.", where="figure 4"),
-            ReportedResult("From MNLI to CB accuracy rises from 92.7 to 97.0.", where="figure 3"),
+            ReportedResult("A prompt of MNLI raises the score on CB from 92.7 to 97.0.", where="matrix of transfer"),
         ),
         symbols=(
             EquationSymbol("P", "the target's prompt: it starts as a mix of source prompts, then is trained"),

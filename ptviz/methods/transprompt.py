@@ -18,7 +18,7 @@ by a = 0.2, the paper averages: ``mix`` selects one, by default the paper's. Oth
 answer's position (the code's [CLS]), in the second-to-last layer as in the code; omega has no gradient, or a prompt
 could lower an example's weight instead of its loss; a step calls the objective once per task, so the softmax runs over
 that task's examples of the batch, and tasks are averaged by examples; adaptation weights all examples equally. The
-encoders are ``hidden`` wide per direction (0: d, as in the code: 42 million scalars each in BERT-large).
+encoders are ``hidden`` wide per direction (0: d, as in the code: 42 million scalars each in RoBERTa-large).
 """
 
 from __future__ import annotations

@@ -177,8 +177,9 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         (Comparison("prefix", "infix"), Comparison("keys and values", "prefix"),
         Comparison("keys and values", "infix")),
         backbone=_DECODER, steps=100,
-        note="On a decoder, where an infix sees the text and a prefix does not. The paper's infix has trained "
-        "activations at every layer; ours trains vectors at the input only.",
+        note="On a decoder, where an infix sees the text and a prefix does not. The paper's prefix and infix have "
+        "trained activations at every layer; both of ours train vectors at the input only, as its embedding-only "
+        "prompt does.",
     ),
     ReplicationStudy(
         "ensemble", "The vote of five prompts beats the mean of the five.", *_LESTER,

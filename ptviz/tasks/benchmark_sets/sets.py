@@ -94,7 +94,7 @@ class BenchmarkSet:
 
 _GLUE, _SUPERGLUE, _MRQA = "nyu-mll/glue", "aps/super_glue", "mrqa-workshop/mrqa"
 _GLUE_PAPERS = ("spot-multi", "attempt", "mpt", "dept")
-_SUPERGLUE_PAPERS = ("prompt-tuning", "xprompt", "residual", "smop", "spot-multi", "attempt")
+_SUPERGLUE_PAPERS = ("prompt-tuning", "p-tuning", "xprompt", "residual", "smop", "spot-multi", "attempt")
 
 _NOT_SAME = ClassLabel("different", "no", "the two say different things")
 _SAME = ClassLabel("same", "yes", "the two say the same thing")
@@ -135,19 +135,20 @@ BENCHMARK_SETS: dict[str, BenchmarkSet] = {
     ),
     "glue:sst2": BenchmarkSet(
         "SST-2: film reviews", "sentiment", _GLUE, "sst2", {"sentence": "sentence"}, "Sentiment:", "accuracy", 68_221,
-        (*_GLUE_PAPERS, "transprompt"), splits=CUT_FROM_TRAIN,
+        ("prompt-tuning", *_GLUE_PAPERS, "transprompt"), splits=CUT_FROM_TRAIN,
         labels={
             "negative": ClassLabel("negative", "negative", "a bad review"),
             "positive": ClassLabel("positive", "positive", "a good review"),
         },
     ),
     "glue:mrpc": BenchmarkSet(
-        "MRPC: paraphrases in the news", "pairs", _GLUE, "mrpc", _SENTENCES, "Same meaning:", "f1", 4_076, _GLUE_PAPERS,
-        splits=HALVED, labels={"not_equivalent": _NOT_SAME, "equivalent": _SAME},
+        "MRPC: paraphrases in the news", "pairs", _GLUE, "mrpc", _SENTENCES, "Same meaning:", "f1", 4_076,
+        ("prompt-tuning", *_GLUE_PAPERS, "transprompt"), splits=HALVED,
+        labels={"not_equivalent": _NOT_SAME, "equivalent": _SAME},
     ),
     "glue:qqp": BenchmarkSet(
         "QQP: duplicate questions", "pairs", _GLUE, "qqp", {"question1": "question1", "question2": "question2"},
-        "Same question:", "f1", 404_276, _GLUE_PAPERS, splits=CUT_FROM_TRAIN,
+        "Same question:", "f1", 404_276, ("prompt-tuning", *_GLUE_PAPERS, "transprompt"), splits=CUT_FROM_TRAIN,
         labels={"not_duplicate": _NOT_SAME, "duplicate": _SAME},
     ),
     "glue:stsb": BenchmarkSet(
@@ -157,7 +158,8 @@ BENCHMARK_SETS: dict[str, BenchmarkSet] = {
     ),
     "glue:mnli": BenchmarkSet(
         "MNLI: does it follow?", "entailment", _GLUE, "mnli", _PREMISE, "Does the second follow from the first:",
-        "accuracy", 412_349, _GLUE_PAPERS, splits=SplitNames("train", "validation_mismatched", "validation_matched"),
+        "accuracy", 412_349, (*_GLUE_PAPERS, "transprompt"),
+        splits=SplitNames("train", "validation_mismatched", "validation_matched"),
         labels={"entailment": _FOLLOWS, "neutral": _OPEN, "contradiction": _AGAINST},
     ),
     "glue:qnli": BenchmarkSet(
@@ -171,7 +173,7 @@ BENCHMARK_SETS: dict[str, BenchmarkSet] = {
     ),
     "glue:rte": BenchmarkSet(
         "RTE: does it follow?", "entailment", _GLUE, "rte", _SENTENCES, "Does the second follow from the first:",
-        "accuracy", 2_767, _GLUE_PAPERS, splits=HALVED, labels=_TWO_WAY,
+        "accuracy", 2_767, ("prompt-tuning", *_GLUE_PAPERS), splits=HALVED, labels=_TWO_WAY,
     ),
     "glue:wnli": BenchmarkSet(
         "WNLI: pronouns", "entailment", _GLUE, "wnli", _SENTENCES, "Does the second follow from the first:",
