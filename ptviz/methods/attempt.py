@@ -82,8 +82,8 @@ class ATTEMPT(PromptMethod):
         r" a = \mathrm{softmax}_j(\hat{P}_j \cdot \mathrm{LN}(W_{up}\, \mathrm{SiLU}(W_{down}\, \hat{x})) / \tau)",
         idea="Keep the prompts of other tasks frozen; a small attention lets each input mix them into the new prompt.",
         differs="The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
-        " padding is not seen. The attention learns at a tenth of the prompt's rate, which is ours; the released settings"
-        " have a third.",
+        " padding is not seen. The attention learns at a tenth of the prompt's rate, which is ours; the released"
+        " settings have a third.",
         lesson="The prompts of other tasks stay as they are. For each text a small attention network decides how"
         " much of each to take: it compares a summary of the text with a summary of every prompt. Their mix is"
         " added to a new prompt that is trained on your task. So one text may borrow from one task, and the"
