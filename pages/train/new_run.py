@@ -35,8 +35,9 @@ with left, show_errors():
     begin = run_form.select_start_prompt(backbone, method) if backbone and not more else None
     hyperparameters = forms.hyperparameter_form(method)
     target = RunConfig(backbone or "none", task.name or "none", method, table=task.table, more_tasks=more)
-    sources = forms.source_tasks_input(target)
+    sources = run_form.select_source_tasks(target)
     st.header("Training")
+    forms.render_refused_settings()
     steps = forms.steps_input()
     with st.expander("More training settings"):
         training = forms.training_form(steps, default_learning_rate(method, backbone), "by default")

@@ -26,11 +26,11 @@ class Turn:
 
 @dataclass
 class _Known:
-    """The last answer for a folder of runs, and the seconds of runs that have been estimated for it."""
+    """The last answer for a folder of runs, and the seconds of the runs for which they are known."""
 
     at: float
     turns: Mapping[str, Turn]
-    estimates: dict[tuple[str, int], float | None]
+    estimates: dict[tuple[str, int], float]
 
 
 _lock = Lock()
@@ -46,19 +46,21 @@ def queue_turns(store: Store) -> Mapping[str, Turn]:
     return known.turns
 
 
-def _measure(store: Store, estimates: Mapping[tuple[str, int], float | None]) -> _Known:
+def _measure(store: Store, estimates: Mapping[tuple[str, int], float]) -> _Known:
     queued = store.queued_runs()
     training = [summary for summary in store.list() if summary.status.state in ("running", "stopping")]
     involved = [*training, *queued]
     new = [summary for summary in involved if _key(summary) not in estimates]
-    found = dict(estimates) | dict(zip(map(_key, new), _estimate(store, new), strict=True))
-    found = {_key(summary): found[_key(summary)] for summary in involved}
+    added = zip(map(_key, new), _estimate(store, new), strict=True)
+    # An unknown is not kept: the next answer tries again, as a run or a measurement may tell the speed meanwhile.
+    found = dict(estimates) | {key: seconds for key, seconds in added if seconds is not None}
+    found = {key: found[key] for key in map(_key, involved) if key in found}
     waits: float | None = 0.0
     turns: dict[str, Turn] = {}
     for summary in involved:
         if summary.status.state == "queued":
             turns[summary.id] = Turn(len(turns) + 1, len(queued), waits)
-        left = _seconds_left(summary, found[_key(summary)])
+        left = _seconds_left(summary, found.get(_key(summary)))
         waits = None if waits is None or left is None else waits + left
     return _Known(time.monotonic(), turns, found)
 
@@ -72,9 +74,18 @@ def _estimate(store: Store, runs: list[RunSummary]) -> list[float | None]:
         return []
     from ptviz.engine.time_estimate import estimate_each  # It needs torch, and a page without a queue does not.
 
+    def estimate(some: list[RunSummary]) -> list[float | None]:
+        return [one.seconds for one in estimate_each(store, [run.config for run in some])]
+
     with suppress(ValueError):
-        return [estimate.seconds for estimate in estimate_each(store, [run.config for run in runs])]
-    return [None] * len(runs)  # One of another version; the next answer tries again without it.
+        return estimate(runs)  # Together, which reads the store once.
+    seconds: list[float | None] = []
+    for run in runs:
+        try:
+            seconds += estimate([run])
+        except ValueError:  # A run of another version: it has no estimate, and the others keep theirs.
+            seconds.append(None)
+    return seconds
 
 
 def _seconds_left(summary: RunSummary, whole: float | None) -> float | None:

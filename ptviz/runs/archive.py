@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -45,10 +46,10 @@ _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def pack_run(run: Run, path: Path) -> list[str]:
-    """Write a run to one zip file and return the names of its entries.
+    """Write a run to one zip file that ``unpack_run`` can read, and return the names of its entries.
 
     Raises:
-        StoreError: if the run is active, has no prompt yet, or the file cannot be written.
+        StoreError: if the run is active, has no prompt yet, exceeds a limit of a bundle, or the file cannot be written.
     """
     if (state := run.status().state) in ACTIVE_STATES:
         raise StoreError(f"run {run.id} is {state}: stop it first, or wait until it is finished")
@@ -58,17 +59,58 @@ def pack_run(run: Run, path: Path) -> list[str]:
     if not any(name.endswith("s") for name in files if name.startswith(("prompt", "resume"))):
         raise StoreError(f"run {run.id} has no prompt yet: resume it first")
     files += [f"snapshots/{info.path.name}" for info in run.snapshots()]
-    if (size := sum((run.path / name).stat().st_size for name in files)) > LIMITS.unpacked:
-        raise StoreError(f"run {run.id} has {size / MB:,.0f} MB; a bundle has at most {LIMITS.unpacked / MB:,.0f} MB")
+    _check_files(run, files)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(BUNDLE_MARKER, json.dumps({"bundle": 1, "id": run.id, "ptviz": ptviz.__version__}))
-            for name in files:
-                archive.write(run.path / name, name)
+        with atomic_file(path) as draft:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(BUNDLE_MARKER, json.dumps({"bundle": 1, "id": run.id, "ptviz": ptviz.__version__}))
+                for name in files:
+                    archive.write(run.path / name, name)
+            if draft.is_file():  # A device holds no file to measure.
+                _check_zip(run, draft.stat().st_size, archive.infolist())
     except OSError as error:
         raise to_store_error(error, path) from error
     return [BUNDLE_MARKER, *files]
+
+
+def _check_files(run: Run, files: list[str]) -> None:
+    """Check the files of a run against the limits that ``unpack_run`` sets, before they are compressed.
+
+    Raises:
+        StoreError: naming the limit, and what to do.
+    """
+    _check_limit(run, "files", len(files) + 1, LIMITS.entries)  # One more tells that it is a bundle.
+    sizes = {name: (run.path / name).stat().st_size for name in files}
+    for name, size in sizes.items():
+        most = LIMITS.json if name in _JSON_FILES else _MAX_EVENTS_BYTES if name == _EVENTS_FILE else LIMITS.file
+        _check_limit(run, f"MB in {name}", size / MB, most / MB)
+    _check_limit(run, "MB in all", sum(sizes.values()) / MB, LIMITS.unpacked / MB)
+    if _EVENTS_FILE in sizes:
+        with (run.path / _EVENTS_FILE).open("rb") as lines:
+            longest = max(map(len, lines), default=0)
+        _check_limit(run, f"bytes in one line of {_EVENTS_FILE}", longest, _MAX_LINE_BYTES)
+
+
+def _check_zip(run: Run, packed: int, infos: list[zipfile.ZipInfo]) -> None:
+    """Check the size of a zip, and that it does not look like a zip bomb.
+
+    Raises:
+        StoreError: naming the limit, and what to do.
+    """
+    _check_limit(run, "MB in its zip file", packed / MB, LIMITS.file / MB)
+    unpacked = sum(info.file_size for info in infos)
+    _check_limit(run, "MB in all", unpacked / MB, LIMITS.unpacked / MB)
+    if unpacked > MB:
+        _check_limit(run, "times the size of its zip file", unpacked / packed, LIMITS.ratio)
+
+
+def _check_limit(run: Run, what: str, found: float, most: float) -> None:
+    if found > most:
+        raise StoreError(
+            f"run {run.id} does not fit into a bundle: expected at most {most:,g} {what}; got {math.ceil(found):,}. "
+            f"Export its best prompt alone (ptviz export {run.id} --to safetensors), or copy its folder {run.path}"
+        )
 
 
 def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str | None = None) -> Run:

@@ -27,6 +27,8 @@ REPLAY_KEY = "replay"
 
 OTHER_BACKBONE = "other"
 """The option for a backbone that is not in the list."""
+SOURCES_PARAM = "source-tasks"
+"""The query parameter of the source tasks, with commas between them."""
 
 
 def start_run(config: RunConfig) -> None:
@@ -95,13 +97,14 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}
     params |= {"more": ",".join(config.more_tasks)} if config.more_tasks else {}
+    params |= {SOURCES_PARAM: ",".join(link_of(Path(name)) for name in config.sources)} if config.sources else {}
     params |= _backbone_params(config.backbone)
     if config.method in list_methods():
         defaults = {name: info.default for name, info in list_methods()[config.method].hyperparameters.items()}
         params |= {f"{config.method}-{n}": str(v) for n, v in config.hyperparameters.items() if v != defaults.get(n)}
-    usual = TrainConfig().to_json()
-    params |= {name: str(value) for name, value in config.training.to_json().items() if value != usual[name]}
-    return params
+    usual, own = TrainConfig().to_json(), config.training.to_json()
+    own.pop("begun")  # Only set by extensions; a new run has none.
+    return params | {name: str(value) for name, value in own.items() if value != usual[name]}
 
 
 def _backbone_params(name: str) -> dict[str, str]:

@@ -59,7 +59,10 @@ class _Lane:
         self._pieces = iter(())  # releases the lock at once
         self._job, self._failed, self._error = job, [], ""
         if job is not None and not job.problem:
-            self._pieces = _run_job(self.store, job, self.owner.model_cache)
+            try:
+                self._pieces = _run_job(self.store, job, self.owner.model_cache)
+            except (ValueError, OSError) as error:  # The job has no pieces, so it ends with this problem.
+                self._error = failure_reason(error, None)
 
     def _finish_job(self, problem: str) -> None:
         if read_job(self.store, self.kind) != self._job or self._job is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import pytest
 from ptviz.classroom import queue_places
 from ptviz.classroom.visitor_store import VisitorStore
 from ptviz.engine.time_estimate import TimeEstimate
+from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs import RunConfig, RunWriter, Store
 
 
@@ -69,3 +71,42 @@ def test_many_pages_share_one_answer(
     monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
     queue_places.queue_turns(whole)
     assert reads == [1, 0], "a run is estimated once"
+
+
+def test_a_run_that_cannot_be_estimated_takes_no_other_runs_estimate(
+    whole: Store, small: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    refused = {30}
+
+    def estimate(store: Store, configs: list[RunConfig]) -> list[TimeEstimate]:
+        asked.append([config.training.steps for config in configs])
+        if refused & set(asked[-1]):
+            raise ValueError("unknown hyperparameter")
+        return estimate_by_steps(store, configs)
+
+    monkeypatch.setattr("ptviz.engine.time_estimate.estimate_each", estimate)
+    runs = [whole.create(small(steps=steps), queued=True) for steps in (10, 20, 30, 40)]
+
+    def waits() -> list[float | None]:
+        turns = queue_places.queue_turns(whole)
+        return [turns[run.id].seconds for run in runs]
+
+    assert waits() == [0.0, 10.0, 30.0, None], "only those behind it wait for an unknown time"
+    asked.clear()
+    refused.clear()
+    assert waits() == [0.0, 10.0, 30.0, 60.0], "an unknown is tried again"
+    assert asked == [[30]], "and what is known is remembered"
+
+
+def test_a_queued_run_with_an_unknown_hyperparameter_leaves_the_estimates_of_others(whole: Store) -> None:
+    runs = [whole.create(RunConfig(), queued=True) for _ in range(3)]
+    path = runs[1].path / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, STORED_KEY: {"of-another-version": 1}}))
+    turns = queue_places.queue_turns(whole)
+    assert turns[runs[0].id].seconds == 0.0
+    wait = turns[runs[1].id].seconds
+    assert wait is not None
+    assert wait > 0
+    assert turns[runs[2].id].seconds is None

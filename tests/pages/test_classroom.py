@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from ptviz.plots.survey import build_coloured_taxonomy
 from ptviz.runs import Run, RunConfig, Store, StoreError
 from ptviz.runs.default_store import default_store
 from ptviz.runs.saved_prompts import save_prompt
+from ptviz.training import TrainConfig
 from ptviz.ui import backend, classroom
 from ptviz.ui.backend import get_store, run_in_thread
+from ptviz.ui.navigation import SOURCES_PARAM, form_query_params
 from tests.app_server import ROOT
 
 PATHS = sorted(str(path.relative_to(ROOT / "pages")) for path in (ROOT / "pages").glob("*/*.py"))
@@ -265,3 +268,17 @@ def test_without_a_classroom_nothing_is_said_of_it(page: Callable[..., AppTest],
     at: Any = page("train/runs.py", pick=run.id)
     assert "Visitor" not in at.dataframe[0].value
     assert "Share" not in {button.label for button in at.button}
+
+
+def test_the_form_of_a_visitor_names_what_a_duplicated_run_may_not_have(
+    page: Callable[..., AppTest], enter: Enter, tmp_path: Path
+) -> None:
+    enter(ANNA)
+    table = tmp_path / "mine.csv"
+    table.write_text("text,label\n")
+    config = RunConfig("tiny-encoder", "sms", "attempt", sources=(str(table), "trec6"))
+    at = page("train/new_run.py", **form_query_params(replace(config, training=TrainConfig(steps=5000))))
+    assert "sources: expected tasks that are on this machine; got" in words(at)
+    assert "steps: expected at most 100 in this classroom; got 5,000" in words(at)
+    assert at.multiselect(key=SOURCES_PARAM).value == ["trec6"]
+    assert not [button for button in at.button if button.label == "Open it"]

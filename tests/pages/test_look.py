@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.runs import Run, RunConfig, RunWriter, Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
+from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 from tests.pages.run_pages import figures, settled, wait_for, well
 
@@ -219,6 +220,29 @@ def test_a_projection_shows_its_progress_and_can_be_cancelled(
     assert not (waiting[0] / "order.npz").exists()
     assert any("was cancelled" in caption.value for caption in at.caption)
     assert at.button(key="map-on")
+
+
+def test_a_projection_that_another_page_cancels_says_so_and_can_be_computed(
+    page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ProjectionQueue, "add_job", lambda self, name: None)
+    monkeypatch.setattr("tests.pages.conftest.run_job", lambda folder: None)
+    run = trained(m=3).id
+    well(settled(page("look/embeddings.py", run=run)))  # the vocabulary first: no projection is requested without it
+    address = {"run": run, "map": "t-SNE", "fitted": "1000"}
+    hers, his = well(page("look/embeddings.py", **address)), well(page("look/embeddings.py", **address))
+    jobs = projection_folder("0" * 24).parent
+    [job] = wait_for(lambda: [folder for folder in jobs.glob("*") if (folder / "order.npz").exists()])
+    assert his.get("progress")
+    hers.button(key="map-cancel").click().run()
+    his = well(settled(his))
+    assert not his.get("progress"), "nothing computes it any more"
+    assert any("was cancelled" in caption.value for caption in his.caption)
+    assert not (job / "order.npz").exists(), "his page does not request again what she has cancelled"
+    monkeypatch.setattr("tests.pages.conftest.run_job", run_job)
+    his = well(settled(well(his.button(key="map-on").click().run())))
+    assert maps(his)
+    assert maps(well(hers.run())), "a projection that is stored is shown wherever it was cancelled"
 
 
 def test_the_presenter_moves_by_one_snapshot(page: Page, trained: Callable[..., Run]):

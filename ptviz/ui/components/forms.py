@@ -12,10 +12,10 @@ import streamlit as st
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue
 from ptviz.plots.method_style import method_title
-from ptviz.runs import RunConfig
-from ptviz.tasks.builtin.registry import list_builtin_tasks
+from ptviz.safe_text import safe_text
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
 from ptviz.ui.classroom import visitor_rules
+from ptviz.ui.components.errors import error_box
 from ptviz.ui.components.glossary import meaning
 
 FORM_COLUMNS = 3
@@ -135,6 +135,7 @@ _INTEGER_FIELDS = (
     _NumberField("test_rows", "test examples, at most", "used once, when the run ends"),
     _NumberField("length", "maximum length (tokens)", "longer texts are cut"),
     _NumberField("source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer"),
+    _NumberField("source_seed", "seed of the source prompts", "runs of all seeds share them while it is the same"),
 )
 _FLOAT_FIELDS = (
     _NumberField("warmup", "warm-up (share of steps)", "the learning rate rises from 0 over this share of the steps"),
@@ -142,25 +143,46 @@ _FLOAT_FIELDS = (
     _NumberField(
         "clip", "gradient clipping (norm)", "gradients with a larger norm are scaled down to it; 0: no clipping"
     ),
+    _NumberField(
+        "task_temperature",
+        "temperature of several tasks",
+        "target tasks are drawn by their sizes to the power of 1 / this; 1: in proportion",
+    ),
 )
 _CHOICE_FIELDS = (
     ("optimiser", "optimiser", OPTIMISERS),
     ("schedule", "learning-rate schedule", SCHEDULES),
     ("dtype", "type of the frozen weights", DTYPES),
+    ("backbone_dropout", "dropout inside the frozen backbone", ("off", "on")),
 )
 
 
-def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
-    """Return the source tasks of a transfer method; None for the default ones, or for another method."""
-    usual = config.source_tasks()
-    if not usual:
-        return None
-    here = [info.name for info in list_builtin_tasks() if info.available or info.name in usual]
-    names = [name for name in here if name not in config.targets]
-    help = "one prompt is trained on each, and reused by later runs"
-    key = "-".join(("sources", *config.targets))
-    chosen = st.multiselect("Source tasks", names, default=list(usual), key=key, help=help)
-    return tuple(chosen) if chosen and tuple(chosen) != usual else None
+def render_refused_settings() -> None:
+    """Say which training settings of the page's address cannot be used: their widgets would change them silently.
+
+    It comes before these widgets, which correct the address.
+    """
+    for setting in fields(TrainConfig):
+        text = str(st.query_params.get(setting.name, "")) if setting.metadata["help"] else ""
+        try:
+            if text:
+                _check_setting(setting.name, str(setting.type), text)
+        except ValueError as error:
+            error_box(f"{error}. The form has the value that is used instead")
+
+
+def _check_setting(name: str, kind: str, text: str) -> None:
+    value: int | float | str = text
+    if kind != "str":
+        try:
+            value = int(text) if kind == "int" else float(text)
+        except ValueError:
+            wanted = "an integer" if kind == "int" else "a number"
+            raise ValueError(f"{name}: expected {wanted}; got {safe_text(text)}") from None
+    TrainConfig.from_json({name: value})
+    rules = visitor_rules()
+    if rules is not None and not isinstance(value, str) and value > (most := rules.largest(name)):
+        raise ValueError(f"{name}: expected at most {most:,} in this classroom; got {value:,}")
 
 
 def steps_input() -> int:

@@ -45,8 +45,13 @@ def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) ->
 
     path = str(st.text_input(label, key=key, bind="query-params", on_change=typed, **options)).strip()
     is_id = or_hub_id and not expand_user(path).exists()
-    if is_id or is_path_allowed(path):
-        return path
+    return path if is_id or confirm_path(path, key) else ""
+
+
+def confirm_path(path: str, key: str) -> bool:
+    """Return whether this session may open a path that the address names; until then, show a button that allows it."""
+    if is_path_allowed(path):
+        return True
     st.text(f"The address of this page names {path} on this machine.")
     st.button("Open it", icon=":material/folder_open:", key=f"open-{key}", on_click=allow_path, args=(path,))
-    return ""
+    return False

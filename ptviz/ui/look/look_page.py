@@ -285,6 +285,12 @@ def poll_request(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
     return pending[key].result() if pending[key].done() else None
 
 
+def is_answered(key: Hashable) -> bool:
+    """Return whether the request under this key was sent and has its answer, which may be None."""
+    pending: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
+    return key in pending and pending[key].done()
+
+
 def forget_request(key: Hashable) -> None:
     """Forget a request and its answer: the next ``poll_request`` sends it again."""
     st.session_state.get("inside-asked", {}).pop(key, None)

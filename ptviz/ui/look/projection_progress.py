@@ -22,10 +22,7 @@ def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tu
         return projections
     key = ("map", job.digest)
     if st.session_state.get("map-off") == job.digest:
-        st.caption("This projection was cancelled.")
-        if st.button("Compute it", icon=":material/play_arrow:", key="map-on"):
-            st.session_state.pop("map-off")
-            st.rerun()
+        _show_cancelled()
         return None
     try:
         poll_request(key, lambda: request_projection(found.run.id, job))
@@ -35,6 +32,12 @@ def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tu
             look_page.forget_request(key)
             st.rerun()
         return None
+    if look_page.is_answered(key):
+        if (projections := load_projection(folder)) is None:  # Pages share a job, and another one has cancelled it.
+            st.session_state["map-off"] = job.digest
+            look_page.forget_request(key)
+            _show_cancelled()
+        return projections
     _show_progress(load_progress(folder))
     if st.button("Cancel", icon=":material/close:", key="map-cancel"):
         with suppress(OSError):
@@ -43,6 +46,13 @@ def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tu
         look_page.forget_request(key)
         st.rerun()
     return None
+
+
+def _show_cancelled() -> None:
+    st.caption("This projection was cancelled.")
+    if st.button("Compute it", icon=":material/play_arrow:", key="map-on"):
+        st.session_state.pop("map-off")
+        st.rerun()
 
 
 def _show_progress(progress: ProjectionProgress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ from ptviz.methods import list_methods
 from ptviz.paths import expand_user
 from ptviz.runs import RunConfig, saved_prompts
 from ptviz.runs.saved_prompts import SavedPrompt
+from ptviz.safe_text import safe_text
 from ptviz.tasks import TableOptions
 from ptviz.tasks.custom.assemble import Columns
 from ptviz.ui.backend import get_store
@@ -21,10 +23,10 @@ from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.components.local_path import path_input
+from ptviz.ui.components.local_path import confirm_path, path_input
 from ptviz.ui.components.table_form import reading_options_form
 from ptviz.ui.heavy_libraries import load_libraries
-from ptviz.ui.navigation import OTHER_BACKBONE
+from ptviz.ui.navigation import OTHER_BACKBONE, SOURCES_PARAM
 from ptviz.ui.train.task_editor import (
     ANSWER_COLUMNS,
     TableFacts,
@@ -161,6 +163,73 @@ def select_more_tasks(method: str, task: TaskSelection) -> tuple[str, ...]:
     st.session_state["more"] = [name for name in st.session_state.get("more", []) if name in names]
     help = "trained together with the task above: they share a part of the method, and the mean of their scores counts"
     return tuple(st.multiselect("More target tasks", names, key="more", help=help, bind="query-params"))
+
+
+def select_source_tasks(config: RunConfig) -> tuple[str, ...] | None:
+    """Return the source tasks of a transfer method; None for the default ones, or for another method."""
+    usual = config.source_tasks()
+    if not usual:
+        return None
+    asked = _asked_source_tasks(config.targets)
+    wanted = list(usual if asked is None else asked)
+    here = [info.name for info in tasks.list_tasks() if info.available]
+    names = [name for name in dict.fromkeys([*here, *usual, *wanted]) if name not in config.targets]
+    # The address holds the choice: another target task has other defaults.
+    if st.session_state.get(SOURCES_PARAM) != wanted:
+        st.session_state[SOURCES_PARAM] = wanted
+
+    def save() -> None:
+        chosen = st.session_state[SOURCES_PARAM]
+        if tuple(chosen) == usual:
+            st.query_params.pop(SOURCES_PARAM, None)
+        else:
+            st.query_params[SOURCES_PARAM] = ",".join(uploads.link_of(Path(name)) for name in chosen)
+
+    help = "one prompt is trained on each, and reused by later runs"
+    chosen = st.multiselect("Source tasks", names, key=SOURCES_PARAM, help=help, on_change=save)
+    if not chosen:
+        st.caption(f"No source task is chosen: the run learns from the default ones, {', '.join(usual)}.")
+    return tuple(chosen) if chosen and tuple(chosen) != usual else None
+
+
+def _asked_source_tasks(targets: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the source tasks of the page's address that can be used, and say why others cannot; None if it has none.
+
+    A table waits for the reader's button press, as any path in an address.
+    """
+    if SOURCES_PARAM not in st.query_params:
+        return None
+    found: list[str] = []
+    for number, text in enumerate(_split_columns(str(st.query_params[SOURCES_PARAM]))):
+        try:
+            name = uploads.resolve_link(text)
+            if _is_named_source(name, targets) or confirm_path(text, f"{SOURCES_PARAM}-{number}"):
+                found.append(name)
+        except ValueError as error:
+            error_box(str(error))
+    return tuple(dict.fromkeys(found))
+
+
+def _is_named_source(name: str, targets: tuple[str, ...]) -> bool:
+    """Return whether a source task has a name, and is not a table on this machine.
+
+    Raises:
+        ValueError: if it can be no source task of these targets here.
+    """
+    if name in targets:
+        raise ValueError(f"sources: the target {safe_text(name)} cannot be a source of its own; it is left out")
+    if visitor_rules() is not None:
+        if name not in {info.name for info in tasks.list_tasks() if info.available}:
+            raise ValueError(f"sources: expected tasks that are on this machine; got {safe_text(name)}; it is left out")
+        return True
+    if name.startswith("hub:") or name in {info.name for info in [*tasks.list_tasks(), *tasks.list_benchmark_tasks()]}:
+        return True
+    if not expand_user(name).exists():
+        raise ValueError(
+            f"sources: expected names of tasks, as yahoo, or tables on this machine; got {safe_text(name)}; "
+            "it is left out: choose others below"
+        )
+    return False
 
 
 def _table_input() -> TaskSelection:
