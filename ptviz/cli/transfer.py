@@ -24,7 +24,7 @@ from ptviz.cli.output import (
 from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ptviz.executors.base import Executor
     from ptviz.executors.ray_transfer import ClusterTransfer
@@ -60,6 +60,7 @@ def transfer(
     if gain:
         _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, make_executor, as_json)
         return
+    from ptviz.experiments.transfer_results import task_names
     from ptviz.experiments.zero_shot_transfer import count_missing, measure_missing, measured_scores
     from ptviz.runs import Store
 
@@ -77,7 +78,7 @@ def transfer(
             scores = measure_missing(store, selected, targets, rows, measure=measure)
             failed = _collect_failures(scores, missing)
         found = measured_scores(store, selected, targets, rows)
-    result = _scores_json(found.values(), rows, missing, failed)
+    result = _scores_json(found.values(), rows, missing, failed, task_names(targets))
     if as_json:
         print_json(result)
     else:
@@ -121,6 +122,7 @@ def _run_gain(
         measured_runs,
         train_missing_pairs,
     )
+    from ptviz.experiments.transfer_results import task_names
     from ptviz.runs import Store
 
     store, setting = Store(), TransferGainSettings(steps, seeds, rows)
@@ -138,7 +140,7 @@ def _run_gain(
             failed = _collect_failures(pairs, missing)
         found = measured_runs(store, selected, targets, setting)
     if as_json:
-        print_json(_gain_json(found.values(), setting, missing, failed))
+        print_json(_gain_json(found.values(), setting, missing, failed, task_names(targets)))
     else:
         _print_gains(store, selected, targets, found, setting)
     if failed:
@@ -146,17 +148,19 @@ def _run_gain(
         raise RunFailed(f"{len(failed)} of {missing} runs could not be trained; the first: {first}")
 
 
-def _gain_json(found: Any, setting: Any, missing: int, failed: Sequence[Any]) -> dict[str, Any]:
+def _gain_json(
+    found: Any, setting: Any, missing: int, failed: Sequence[Any], names: Mapping[str, str]
+) -> dict[str, Any]:
     runs = [
         {
-            "start": trial.start, "task": trial.task, "seed": trial.seed, "metric": trial.metric,
+            "start": trial.start, "task": names[trial.task], "seed": trial.seed, "metric": trial.metric,
             "evaluated": list(trial.evaluated),
             "accuracies": list(trial.accuracies), "seconds": trial.seconds,
         }
         for trial in found
     ]  # fmt: skip
     trained = missing - len(failed)
-    reasons = [{"start": trial.start, "task": trial.task, "reason": trial.reason} for trial in failed]
+    reasons = [{"start": trial.start, "task": names[trial.task], "reason": trial.reason} for trial in failed]
     own = {"steps": setting.steps, "seeds": setting.seeds, "rows": setting.rows}
     return {**own, "made": trained, "reused": len(runs) - trained, "trials": runs, "refused": reasons}
 
@@ -166,13 +170,14 @@ def _print_gains(
 ) -> None:
     from ptviz.analysis.transfer_correlation import mean_error_reduction
     from ptviz.experiments.transfer_gain import final_accuracies
+    from ptviz.experiments.transfer_results import task_names
 
     grid = mean_error_reduction(*final_accuracies(store, selected, targets, found, setting)).T.tolist()
     rows = [
         (one.id, *(format_percent(value) if isfinite(value) else "" for value in row))
         for one, row in zip(selected, grid, strict=True)
     ]
-    print_table(("start", *(target.name for target in targets)), rows)
+    print_table(("start", *task_names(targets).values()), rows)
     print_line(
         f"Rows are start prompts, columns target tasks. Share of the errors left after {setting.steps} steps from "
         "scratch that the start removes; empty on the prompt's own task.",
@@ -239,21 +244,23 @@ def _collect_failures(cells: Any, total: int) -> list[TransferScore]:
     return failed
 
 
-def _scores_json(found: Any, rows: int, missing: int, failed: Sequence[TransferScore]) -> dict[str, Any]:
+def _scores_json(
+    found: Any, rows: int, missing: int, failed: Sequence[TransferScore], names: Mapping[str, str]
+) -> dict[str, Any]:
     cells = [
-        {"run": cell.run, "task": cell.task, "rows": cell.rows, "metric": cell.metric}
+        {"run": cell.run, "task": names[cell.task], "rows": cell.rows, "metric": cell.metric}
         | {"accuracy": cell.accuracy, "loss": cell.loss}
         for cell in found
     ]
     measured = missing - len(failed)
-    reasons = [{"run": cell.run, "task": cell.task, "reason": cell.reason} for cell in failed]
+    reasons = [{"run": cell.run, "task": names[cell.task], "reason": cell.reason} for cell in failed]
     return {"rows": rows, "measured": measured, "reused": len(cells) - measured, "cells": cells, "refused": reasons}
 
 
 def _print_scores(
     selected: Sequence[RunSummary], targets: Sequence[TargetTask], found: dict[Any, TransferScore], rows: int
 ) -> None:
-    from ptviz.experiments.transfer_results import metrics_of_tasks, no_prompt_key
+    from ptviz.experiments.transfer_results import metrics_of_tasks, no_prompt_key, task_names
     from ptviz.tasks.metrics import ACCURACY
 
     metrics = metrics_of_tasks(found.values(), targets)
@@ -264,8 +271,8 @@ def _print_scores(
         known = found.get((id, task, rows))
         return format_score(metric, known.accuracy if known else None)
 
-    columns = [(target.name, metric) for target, metric in zip(targets, metrics, strict=True)]
-    names = [task if metric == ACCURACY else f"{task} ({metric.noun})" for task, metric in columns]
+    columns, titles = [(one.key, metric) for one, metric in zip(targets, metrics, strict=True)], task_names(targets)
+    names = [titles[key] if metric == ACCURACY else f"{titles[key]} ({metric.noun})" for key, metric in columns]
     print_table(("prompt", *names), [(id, *(cell(id, task, metric) for task, metric in columns)) for id in ids])
     print_line(
         "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is not transfer.", error=True

@@ -19,11 +19,12 @@ from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.config import RunConfig, with_absolute_paths
-from ptviz.runs.environment import describe_environment
+from ptviz.runs.environment import TABLES_FIELD, describe_environment, table_digests
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
 from ptviz.runs.restore_method import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
+from ptviz.runs.same_training import check_same_tables
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
 from ptviz.runs.store import Store
@@ -118,8 +119,10 @@ def _train_and_record(
     """Train to the end and make the predictions; return the last event, not yet written, or None if it was stopped."""
     run, config = writer.run, writer.run.config.checked()
     resumed = run.resume_state()
-    if resumed is not None and config.training.dtype == "auto":  # Another measurement may choose another type.
-        config = replace(config, training=replace(config.training, dtype=run.environment().get("dtype", "auto")))
+    if resumed is not None:
+        config = _resumed_config(run, config)
+    # Before the tasks are read: rows that change in between then count as changed.
+    tables = table_digests(config)
     writer.begin(resumed)
     backbone, tasks = model_cache.backbone(config), model_cache.target_tasks(config)
     task = tasks[0]
@@ -127,6 +130,7 @@ def _train_and_record(
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
     facts |= task_facts(tasks) | ({"dtype_choice": backbone.dtype_reason} if backbone.dtype_reason else {})
+    facts |= {TABLES_FIELD: tables} if any(tables) else {}
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)
@@ -158,6 +162,19 @@ def _train_and_record(
     raise StoreError(
         "the training ended without a result: expected a Finished event at its end; see error.txt and resume the run"
     )
+
+
+def _resumed_config(run: Run, config: RunConfig) -> RunConfig:
+    """Return the config with which a run goes on from a saved state.
+
+    Raises:
+        StoreError: if its tables are no longer those that it began with.
+    """
+    check_same_tables(run)  # Also here: they may have changed while it was queued.
+    if config.training.dtype != "auto":
+        return config
+    # Another measurement may choose another type.
+    return replace(config, training=replace(config.training, dtype=run.environment().get("dtype", "auto")))
 
 
 def _load_initial_state(method: PromptMethod, run: Run) -> None:

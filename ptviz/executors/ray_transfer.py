@@ -38,6 +38,7 @@ from ptviz.runs.run import read_config
 from ptviz.runs.run_file_io import to_store_error
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store, encode_config
+from ptviz.runs.target_run import TARGET_MARK
 
 import ray  # isort: skip  # After ray_node, which turns its usage reports off.
 from ray import exceptions  # isort: skip
@@ -138,11 +139,12 @@ class ClusterTransfer:
         return self._contents[path]
 
     def _pack_prompts(self, jobs: Sequence[Any]) -> dict[str, dict[str, bytes]]:
-        """Return the files of the prompts of score jobs, by id; a training has its start in the job."""
+        """Return the files of the prompts of score jobs, by the id of the run; a training has its start in the job."""
         found: dict[str, dict[str, bytes]] = {}
         for job in jobs:
             if isinstance(job, ScoreJob) and not (id := job.key[0]).startswith("bare:"):
-                found[id] = _read_files(_prompt_folder(self.store, id))
+                whole = id.partition(TARGET_MARK)[0]  # The targets of one run share its files.
+                found[whole] = _read_files(_prompt_folder(self.store, whole))
         return found
 
 
@@ -199,7 +201,7 @@ def _job_of_node(job: ScoreJob, places: Mapping[str, str]) -> ScoreJob:
     target: TargetTask = replace(job.target, name=places.get(job.target.name, job.target.name))
     id, _, rows = job.key
     own = no_prompt_key(config.backbone) if id == no_prompt_key(job.config.backbone) else id
-    return ScoreJob((own, target.name, rows), config, target, job.stamp)
+    return ScoreJob((own, target.key, rows), config, target, job.stamp)
 
 
 @ray.remote(max_retries=0)  # type: ignore[untyped-decorator,unused-ignore]

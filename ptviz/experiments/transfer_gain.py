@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments.transfer_prompts import load_prompt_vectors
+from ptviz.experiments.transfer_prompts import load_prompt_vectors, own_task_key
 from ptviz.experiments.transfer_results import (
     DEFAULT_ROWS,
     Fingerprints,
@@ -27,6 +27,7 @@ from ptviz.experiments.transfer_results import (
     TransferRun,
     TransferRunKey,
     acquire_record_lock,
+    find_valid,
     from_scratch_key,
     read_transfer_runs,
     save_measurement,
@@ -73,7 +74,8 @@ def measured_runs(
     """Return the valid runs of a grid of sources and tasks, those from scratch included."""
     have = read_transfer_runs(store)
     planned = _plan_grid(store, runs, tasks, setting)
-    return {run.key: have[run.key] for run in planned if _is_valid(have, run)}
+    valid = ((run.key, _find_trained(have, run)) for run in planned)
+    return {key: trained for key, trained in valid if trained is not None}
 
 
 def count_missing_runs(
@@ -81,7 +83,7 @@ def count_missing_runs(
 ) -> int:
     """Return how many runs of a grid are not trained yet."""
     have = read_transfer_runs(store)
-    return sum(not _is_valid(have, run) for run in _plan_grid(store, runs, tasks, setting))
+    return sum(_find_trained(have, run) is None for run in _plan_grid(store, runs, tasks, setting))
 
 
 def grid_size(
@@ -114,7 +116,7 @@ def train_missing_pairs(
     lock = acquire_record_lock(store)
     try:
         have = read_transfer_runs(store)
-        jobs = [job for job in _plan_grid(store, runs, tasks, setting) if not _is_valid(have, job)]
+        jobs = [job for job in _plan_grid(store, runs, tasks, setting) if _find_trained(have, job) is None]
         with closing(train(jobs)) as trained:
             for run in trained:
                 if run is not None and not run.reason:
@@ -162,8 +164,8 @@ def _train_job(model_cache: ModelCache, planned: TransferRunJob) -> Generator[No
     return TransferRun(*planned.key, steps, accuracies, seconds, planned.fingerprint, metric=task.metric)
 
 
-def _is_valid(have: dict[TransferRunKey, TransferRun], planned: TransferRunJob) -> bool:
-    return planned.key in have and have[planned.key].stamp == planned.fingerprint
+def _find_trained(have: Mapping[TransferRunKey, TransferRun], planned: TransferRunJob) -> TransferRun | None:
+    return find_valid(have, planned.key, planned.config.task, planned.fingerprint)
 
 
 def _plan_grid(
@@ -176,13 +178,13 @@ def _plan_grid(
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone and run.id in starts]
         for target in tasks:
-            sources = [run for run in own if run.config.task != target.name]
+            sources = [run for run in own if own_task_key(run, tasks) != target.key]
             lengths = dict.fromkeys(len(starts[run.id]) for run in sources)
             for seed in range(setting.seeds):
                 from_scratch = [(from_scratch_key(backbone, m), sources[0], m, None) for m in lengths]
                 from_source = [(run.id, run, len(starts[run.id]), starts[run.id]) for run in sources]
                 for id, run, m, start in (*from_scratch, *from_source):
-                    key = id, target.name, setting.rows, setting.steps, seed
+                    key = id, target.key, setting.rows, setting.steps, seed
                     config = _make_config(
                         backbone, run.config.training.dtype, run.config.device, target, m, setting, seed
                     )
@@ -226,7 +228,7 @@ def final_accuracies(
             continue
         for row, target in enumerate(tasks):
             for seed in range(setting.seeds):
-                rest = target.name, setting.rows, setting.steps, seed
+                rest = target.key, setting.rows, setting.steps, seed
                 scratch = from_scratch_key(run.config.backbone, len(start))
                 for accuracies, id in ((from_source, run.id), (from_scratch, scratch)):
                     if (trained := found.get((id, *rest))) is not None:

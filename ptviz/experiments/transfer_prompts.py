@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -61,11 +61,28 @@ def source_prompts(store: Store, backbone: str | None = None, recorded: Iterable
 
 
 def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:
-    """Return the tasks these runs were trained on, sorted by name, followed by the tasks in ``more``."""
-    trained = [run.config for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)]
-    found = {config.task: TargetTask(config.task, config.text, config.label, config.table) for config in trained}
-    own = [found[name] for name in sorted(found)]
-    return (*own, *(TargetTask(name) for name in dict.fromkeys(more) if name not in found))
+    """Return the tasks these runs were trained on, sorted by name, followed by the tasks in ``more``.
+
+    Runs on different columns of one file have different tasks.
+    """
+    trained = {_own_task(run) for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)}
+    own, names = sorted(trained, key=lambda task: task.key), {task.name for task in trained}
+    return (*own, *(TargetTask(name) for name in dict.fromkeys(more) if name not in names))
+
+
+def own_task_key(source: RunSummary, tasks: Sequence[TargetTask]) -> str:
+    """Return the key of the task that a prompt was trained on.
+
+    A saved prompt does not know the columns of its table: it counts as trained on the first of ``tasks`` of that file.
+    """
+    own = _own_task(source)
+    if source.id.startswith(SAVED_PREFIX) and own not in tasks:
+        return next((task.key for task in tasks if task.name == own.name), own.key)
+    return own.key
+
+
+def _own_task(source: RunSummary) -> TargetTask:
+    return TargetTask(source.config.task, source.config.text, source.config.label, source.config.table)
 
 
 def load_input_prompt(run: Run, sizes: BackboneShape) -> Float[np.ndarray, "m d"] | None:

@@ -5,7 +5,9 @@ A result is valid while the prompt and the task's file are unchanged, which its 
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -55,11 +57,25 @@ class TargetTask:
     label: str | None = None
     table: TableOptions = field(default_factory=TableOptions)
 
+    @property
+    def reading(self) -> str:
+        """Return how a table is read, in words and short; empty if as usual."""
+        words = [f"{what} {own}" for what in ("label", "text") if (own := getattr(self, what))]
+        if options := self.table.to_json():
+            words.append(f"options {hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]}")
+        return ", ".join(words)
+
+    @property
+    def key(self) -> str:
+        """Return the name of the task in the record, which differs for two tasks that are made of one file."""
+        return f"{self.name} ({self.reading})" if self.reading else self.name
+
 
 @dataclass(frozen=True)
 class TransferScore:
     """One prompt on one task, on at most ``rows`` validation examples.
 
+    ``task`` is the ``key`` of a ``TargetTask``.
     ``accuracy`` is the score by the task's ``metric``, ``loss`` is in nats.
     ``run`` is a run's id, ``kept:`` and the id of a saved prompt, or ``no_prompt_key(backbone)``. ``stamp`` is the
     ``fingerprint`` of the prompt and the task's file when it was measured. ``reason`` says why nothing was measured;
@@ -116,7 +132,14 @@ class TransferRun:
 def metrics_of_tasks(found: Iterable[TransferScore | TransferRun], tasks: Iterable[TargetTask]) -> tuple[Metric, ...]:
     """Return the metric that each task was measured by; accuracy for a task that was not."""
     measured = {one.task: recorded_metric(one.metric) for one in found}
-    return tuple(measured.get(task.name, ACCURACY) for task in tasks)
+    return tuple(measured.get(task.key, ACCURACY) for task in tasks)
+
+
+def task_names(tasks: Iterable[TargetTask]) -> dict[str, str]:
+    """Return what to call each task, by its key: its name, or the key where another task is made of the same file."""
+    listed = [*tasks]
+    counts = Counter(task.name for task in listed)
+    return {task.key: task.name if counts[task.name] == 1 else task.key for task in listed}
 
 
 def no_prompt_key(backbone: str) -> str:
@@ -165,6 +188,18 @@ def describe_damaged_entries(store: Store) -> str:
 
 
 _Entry = TypeVar("_Entry", TransferScore, TransferRun)
+
+
+def find_valid(have: Mapping[Any, _Entry], key: Any, name: str, stamp: str) -> _Entry | None:
+    """Return the recorded entry of a key if it was measured with this stamp; None if there is none.
+
+    ``name`` is the name of the task: under it earlier versions recorded a table, whatever its columns.
+    """
+    for task in (key[1], name):
+        found = have.get((key[0], task, *key[2:]))
+        if found is not None and found.stamp == stamp:
+            return replace(found, task=key[1])
+    return None
 
 
 @dataclass(frozen=True)

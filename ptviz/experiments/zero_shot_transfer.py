@@ -24,6 +24,7 @@ from ptviz.experiments.transfer_results import (
     TargetTask,
     TransferScore,
     acquire_record_lock,
+    find_valid,
     no_prompt_key,
     read_transfer_scores,
     save_measurement,
@@ -52,8 +53,7 @@ def measured_scores(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
 ) -> dict[ScoreKey, TransferScore]:
     """Return the valid scores of a grid of runs and tasks, those without a prompt included."""
-    have = read_transfer_scores(store)
-    return {key: have[key] for key, _, _ in _plan_grid(store, runs, tasks, rows, have) if key in have}
+    return {key: score for key, _, _, score in _plan_grid(store, runs, tasks, rows) if score is not None}
 
 
 def accuracy_matrix(
@@ -69,7 +69,7 @@ def accuracy_matrix(
     backbone = runs[0].config.backbone if runs else ""
     ids = [no_prompt_key(backbone), *(run.id for run in runs)]
     unknown = TransferScore("", "", rows, math.nan, math.nan)
-    accuracies = [[found.get((id, task.name, rows), unknown).accuracy for id in ids] for task in tasks]
+    accuracies = [[found.get((id, task.key, rows), unknown).accuracy for id in ids] for task in tasks]
     return np.array(accuracies, dtype=np.float64).reshape(len(tasks), len(ids))
 
 
@@ -77,8 +77,7 @@ def count_missing(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
 ) -> int:
     """Return how many scores of a grid are not measured yet."""
-    have = read_transfer_scores(store)
-    return sum(key not in have for key, _, _ in _plan_grid(store, runs, tasks, rows, have))
+    return sum(score is None for _, _, _, score in _plan_grid(store, runs, tasks, rows))
 
 
 def measure_missing(
@@ -104,11 +103,11 @@ def measure_missing(
     measure = measure or partial(measure_jobs, store, model_cache=model_cache)
     lock = acquire_record_lock(store)
     try:
-        have, stamps = read_transfer_scores(store), Fingerprints(store)
+        stamps = Fingerprints(store)
         jobs = [
             ScoreJob(key, summary.config, target, stamps(key[0], target))
-            for key, summary, target in _plan_grid(store, runs, tasks, rows, have)
-            if key not in have
+            for key, summary, target, score in _plan_grid(store, runs, tasks, rows)
+            if score is None
         ]
         with closing(measure(jobs)) as scores:
             for score in scores:
@@ -134,25 +133,19 @@ def measure_jobs(
 
 
 def _plan_grid(
-    store: Store,
-    runs: Sequence[RunSummary],
-    tasks: Sequence[TargetTask],
-    rows: int,
-    have: dict[ScoreKey, TransferScore],
-) -> list[tuple[ScoreKey, RunSummary, TargetTask]]:
-    """Return key, run and task of every score; remove outdated scores from ``have``.
+    store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int
+) -> list[tuple[ScoreKey, RunSummary, TargetTask, TransferScore | None]]:
+    """Return key, run and task of every score, and the score if it is recorded and valid.
 
     Ordered by backbone and then task, so that each is loaded once.
     """
-    found, stamps = [], Fingerprints(store)
+    found, have, stamps = [], read_transfer_scores(store), Fingerprints(store)
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone]
         for target in tasks:
             for id, summary in ((no_prompt_key(backbone), own[0]), *((run.id, run) for run in own)):
-                key = id, target.name, rows
-                if key in have and have[key].stamp != stamps(id, target):
-                    del have[key]
-                found.append((key, summary, target))
+                key = id, target.key, rows
+                found.append((key, summary, target, find_valid(have, key, target.name, stamps(id, target))))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from jaxtyping import Float
 
 from ptviz.checkpoints import PromptBundle, open_checkpoint
 from ptviz.experiments.transfer_prompts import load_prompt_vectors, saved_prompt_summaries
+from ptviz.experiments.transfer_results import TargetTask
 from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run
@@ -171,6 +173,15 @@ def run_labels(runs: Sequence[RunSummary]) -> list[str]:
 def short_task_name(name: str) -> str:
     """Return the name of a task as it fits on an axis."""
     return Path(name).stem if Path(name).suffix else name.removeprefix("hub:")
+
+
+def target_titles(tasks: Sequence[TargetTask]) -> list[str]:
+    """Return the names of target tasks as they fit on an axis; of two that are made of one file, with their columns."""
+    counts = Counter(task.name for task in tasks)
+    return [
+        short_task_name(task.name) + (f" ({task.reading})" if counts[task.name] > 1 and task.reading else "")
+        for task in tasks
+    ]
 
 
 def load_checkpoint(path: Path) -> PromptBundle:

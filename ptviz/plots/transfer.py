@@ -23,7 +23,7 @@ from ptviz.figures.comparison import MethodStyle, draw_seed_bands
 from ptviz.figures.style import SeriesStyle, series_style
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.prompt_set import Prompts, PromptSet, load_prompt_set, short_task_name
+from ptviz.plots.prompt_set import Prompts, PromptSet, load_prompt_set, short_task_name, target_titles
 from ptviz.plots.prompt_similarity import load_similarity
 from ptviz.tasks.metrics import recorded_metric, shared_metric
 
@@ -41,8 +41,9 @@ def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
     """
     found = load_prompt_set(prompts, names).with_backbone()
     tasks = transfer_prompts.target_tasks(found.sources)
-    columns, rows = [NO_PROMPT, *found.names], [short_task_name(task.name) for task in tasks]
-    own = [[False, *(one.config.task == task.name for one in found.sources)] for task in tasks]
+    columns, rows = [NO_PROMPT, *found.names], target_titles(tasks)
+    trained_on = [transfer_prompts.own_task_key(one, tasks) for one in found.sources]
+    own = [[False, *(key == task.key for key in trained_on)] for task in tasks]
     scores = zero_shot_transfer.measured_scores(found.store, found.sources, tasks)
     accuracies, metrics = (
         zero_shot_transfer.accuracy_matrix(found.sources, tasks, scores),
@@ -63,7 +64,7 @@ def plot_transfer_gain(
     found = load_prompt_set(prompts, names).with_backbone()
     tasks = transfer_prompts.target_tasks(found.sources)
     reductions = error_reductions(found, tasks, TransferGainSettings(steps, seeds))
-    rows = [short_task_name(task.name) for task in tasks]
+    rows = target_titles(tasks)
     figure = figures.draw_transfer_gains(reductions, rows, found.names)
     return with_alt(figure, figures.describe_transfer_gains(reductions, rows, found.names))
 
@@ -78,13 +79,18 @@ def plot_transfer_curves(
 ) -> go.Figure:
     """Draw the validation score while a task is trained, from scratch (grey) and from the prompts of other tasks.
 
-    Options as in ``plot_transfer_gain``.
+    ``task`` is its name, with the columns where two tasks are made of one file. Other options as in
+    ``plot_transfer_gain``.
+
+    Raises:
+        ValueError: if two tasks have this name.
     """
     found = load_prompt_set(prompts, names).with_backbone()
     setting = TransferGainSettings(steps, seeds)
     tasks = transfer_prompts.target_tasks(found.sources)
     trained = transfer_gain.measured_runs(found.store, found.sources, tasks, setting)
-    own = [one for one in trained.values() if one.task == task]
+    key, title = _find_task(tasks, task)
+    own = [one for one in trained.values() if one.task == key]
     titles, styles = _name_starts(found, own)
     own.sort(key=lambda one: [*titles].index(one.start))
     bands = compute_seed_bands(
@@ -92,9 +98,19 @@ def plot_transfer_curves(
     )
     metric = shared_metric(recorded_metric(one.metric) for one in own)
     ends = ", ".join(f"{band.method} {metric.format_short(band.mean[-1])}" for band in bands if band.mean)
-    alt = f"Validation {metric.noun} on {short_task_name(task)} over steps. "
+    alt = f"Validation {metric.noun} on {title} over steps. "
     alt += f"At the end: {ends or 'nothing was trained yet'}."
     return with_alt(draw_seed_bands(bands, styles, metric=metric), alt)
+
+
+def _find_task(tasks: Sequence[TargetTask], name: str) -> tuple[str, str]:
+    """Return the key and the title of a task by its key, or by its name if no other task has it."""
+    titles = {one.key: title for one, title in zip(tasks, target_titles(tasks), strict=True)}
+    same = [one.key for one in tasks if name in (one.key, one.name)]
+    if name not in titles and len(same) > 1:
+        raise ValueError(f"task: expected one of {', '.join(map(repr, same))}; got {name!r}")
+    key = name if name in titles or not same else same[0]
+    return key, titles.get(key, short_task_name(key))
 
 
 def _name_starts(found: PromptSet, own: Sequence[TransferRun]) -> tuple[dict[str, str], dict[str, MethodStyle]]:
@@ -137,7 +153,7 @@ def plot_similarity_vs_transfer(
     correlation = correlations(found, (metric,), against, centred, exclude_outliers, setting)[metric]
     comparable = comparable_sources(found)
     targets = transfer_prompts.target_tasks(found.with_backbone().sources)
-    tasks, title, form = [short_task_name(task.name) for task in targets], against, ".0%"
+    tasks, title, form = target_titles(targets), against, ".0%"
     if against != TRANSFER_GAIN:
         measured = zero_shot_transfer.measured_scores(found.store, comparable.sources, targets)
         metrics = metrics_of_tasks(measured.values(), targets)
@@ -238,7 +254,8 @@ def correlations(
     else:
         accuracies = zero_shot_accuracies(comparable, tasks)
         measured = accuracies[:, 1:] - (accuracies[:, :1] if against == ZERO_SHOT_GAIN else 0)
-    trained_on, targets = [one.config.task for one in comparable.sources], [task.name for task in tasks]
+    trained_on = [transfer_prompts.own_task_key(one, tasks) for one in comparable.sources]
+    targets = [task.key for task in tasks]
     n = len(trained_on)
 
     def correlate(metric: str) -> TransferCorrelation:

@@ -28,8 +28,8 @@ from ptviz.runs.run_filters import config_settings
 
 _MOST_TEXTS = 10
 """Examples that the prompt fixed, and broke, which are listed."""
-_NO_VERSIONS = ("notes", "metric", "metrics", "lr", "trained", "stored", "slots", "memory", "seed")
-"""Fields of a run's environment that stand elsewhere in the report."""
+_NO_VERSIONS = ("notes", "metric", "metrics", "tables", "lr", "trained", "stored", "slots", "memory", "seed")
+"""Fields of a run's environment that stand elsewhere in the report, or are no version."""
 
 
 def run_report(run: RunOrId) -> Report:

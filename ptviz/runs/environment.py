@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 from msgspec import Meta
 
 import ptviz
+from ptviz.paths import expand_user
+from ptviz.runs.run_file_io import file_digest, file_signature
+from ptviz.tasks import named_task
+from ptviz.tasks.custom.table_options import LIMITS
 from ptviz.validation import Count, Name, Scalar, Sentence, convert_json, decode_json
 
 if TYPE_CHECKING:
     import torch
 
+    from ptviz.runs.config import RunConfig
+
+TABLES_FIELD = "tables"
+"""In the environment of a run on own tables: the ``table_digests`` when its training began."""
 _Fields: Any = Annotated[dict[Name, Scalar | list[Sentence]], Meta(max_length=200)]
 
 
@@ -36,6 +44,7 @@ class _Environment(TypedDict, total=False):
     notes: list[Sentence]
     metric: Name
     metrics: list[Name]
+    tables: list[Name]
 
 
 def decode_environment(data: bytes) -> dict[str, Any]:
@@ -71,6 +80,23 @@ def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) ->
         "seed": seed,
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def table_digests(config: RunConfig) -> list[str]:
+    """Return the digest of the file of each target and named source task of a run, in order; "" where there is none."""
+    return [_table_digest(task) for task in (*config.targets, *(config.sources or ()))]
+
+
+def _table_digest(task: str) -> str:
+    # A file in the current folder may have the name of a built-in task, which is not read from it.
+    if named_task(task) is not None:
+        return ""
+    path = expand_user(task)
+    if file_signature(path)[2] > LIMITS.file:  # No task is made of it, so its content is not worth the time.
+        return ""
+    with suppress(OSError):
+        return file_digest(path)
+    return ""
 
 
 def _package_version(package: str) -> str | None:

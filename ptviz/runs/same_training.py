@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from ptviz.runs.config import RunConfig
+from ptviz.runs.config import RunConfig, task_label
+from ptviz.runs.environment import TABLES_FIELD, table_digests
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import RunSummary, Store
@@ -18,7 +21,38 @@ def is_same_training(store: Store, summary: RunSummary, config: RunConfig) -> bo
         same = summary.config.training_fingerprint == config.training_fingerprint
     except ValueError:  # A run of another version, whose hyperparameters this one does not know.
         return False
-    return same and has_same_lr(store, summary, config)
+    return same and has_same_lr(store, summary, config) and has_same_tables(summary)
+
+
+def has_same_tables(summary: RunSummary) -> bool:
+    """Return whether the own tables of a stored run are those that it was trained on, as far as that is known."""
+    return not _changed_tables(summary.config, summary.tables)
+
+
+def check_same_tables(run: Run) -> None:
+    """Check that a run which goes on from a saved state finds the tables that it began with.
+
+    Raises:
+        StoreError: if one was changed.
+    """
+    recorded: Sequence[str] = ()
+    with suppress(StoreError):  # A damaged environment says nothing of the tables.
+        recorded = run.environment().get(TABLES_FIELD, ())
+    if changed := _changed_tables(run.config, recorded):
+        names, one = ", ".join(map(task_label, changed)), len(changed) == 1
+        raise StoreError(
+            f"run {run.id}: expected the {'table' if one else 'tables'} that it was trained on; {names} "
+            f"{'has' if one else 'have'} changed since. Restore the old content, or start a new run on the new one"
+        )
+
+
+def _changed_tables(config: RunConfig, recorded: Sequence[str]) -> list[str]:
+    """Return the tasks whose file is not the recorded one; a file or record that is missing counts as unchanged."""
+    if not any(recorded):  # Nearly always: no file is looked up.
+        return []
+    tasks = (*config.targets, *(config.sources or ()))
+    found = zip(tasks, recorded, table_digests(config), strict=False)
+    return [task for task, then, now in found if then and now and then != now]
 
 
 def has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:

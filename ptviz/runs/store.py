@@ -27,6 +27,7 @@ from ptviz.runs.annotations import (
     write_annotations,
 )
 from ptviz.runs.config import RunConfig, target_slug
+from ptviz.runs.environment import TABLES_FIELD
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.queue_order import fair_order
 from ptviz.runs.run import (
@@ -58,7 +59,8 @@ class RunSummary:
     """One entry in the list of runs; ``metric`` is that of its task. ``recorded`` runs came with the app.
 
     ``trained`` is the number of trainable parameters and ``lr`` the learning rate that was used, None before the run
-    first ran. ``damage`` says what is wrong with a file of the run that the entry does without.
+    first ran. ``damage`` says what is wrong with a file of the run that the entry does without. ``tables`` are the
+    recorded digests of its own tables.
     """
 
     id: str
@@ -70,6 +72,7 @@ class RunSummary:
     trained: int | None = None
     lr: float | None = None
     damage: str = ""
+    tables: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,9 +101,8 @@ def _make_summary(run: Run, status: Status) -> RunSummary:
     with suppress(StoreError):  # Where the file is shown, it is also said that it is damaged.
         environment = run.environment()
     lr = environment.get("lr") or run.config.training.lr
-    return RunSummary(
-        run.id, run.config, status, run.metric, run.recorded, annotations, environment.get("trained"), lr, damage
-    )
+    trained, tables = environment.get("trained"), tuple(environment.get(TABLES_FIELD, ()))
+    return RunSummary(run.id, run.config, status, run.metric, run.recorded, annotations, trained, lr, damage, tables)
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ class Store:
 
     def may_change(self, id: str) -> bool:
         """Return whether the run ``id`` may be changed through this store: not a recorded one, and not another's."""
-        return not is_recorded(self.folder(id.partition(TARGET_MARK)[0]))
+        return not is_recorded(self.folder(id))
 
     def check_unrestricted(self, what: str) -> None:
         """Check that the user of this store may do what concerns all runs; the store of a visitor refuses.
@@ -223,11 +225,15 @@ class Store:
         return known[1]
 
     def folder(self, id: str) -> Path:
-        """Return where the run ``id`` is, or would be: in the store, else among the recorded runs."""
-        own = self.root / id
+        """Return where the run ``id`` is, or would be: in the store, else among the recorded runs.
+
+        One target task of a run on several, ``RUN@TASK``, is in the folder of the run.
+        """
+        name = id.partition(TARGET_MARK)[0]
+        own = self.root / name
         if own.is_dir():
             return own
-        recorded = recorded_runs_folder() / id
+        recorded = recorded_runs_folder() / name
         return recorded if recorded.is_dir() else own
 
     def _existing_folder(self, id: str) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptviz.runs.config import RunConfig, target_slug
+from ptviz.runs.environment import TABLES_FIELD
 from ptviz.runs.history import RunHistory
 from ptviz.runs.prediction_files import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE
 from ptviz.runs.run import Run
@@ -95,13 +96,18 @@ class TargetRun(Run):
         raise StoreError(f"{self.id} is one target of run {self.whole.id}: resume the whole run")
 
     def environment(self) -> dict[str, Any]:
-        """Return versions, machine and seed of the run, and the metric of this target.
+        """Return versions, machine and seed of the run, and the metric and the tables of this target.
 
         Raises:
             StoreError: if the file is damaged.
         """
         found = self.whole.environment()
-        return {**found, "metric": self.metric.name} if found else found
+        if not found:
+            return found
+        own = {**found, "metric": self.metric.name}
+        if tables := found.get(TABLES_FIELD):
+            own[TABLES_FIELD] = [*tables[self.target :][:1], *tables[len(self.whole.config.targets) :]]
+        return own
 
     @property
     def metric(self) -> Metric:

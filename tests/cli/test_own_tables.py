@@ -92,6 +92,19 @@ def test_fields_template_words_and_metric_reach_the_run(shell: Shell, tmp_path: 
     assert planned.code == 0, planned.err
 
 
+def test_a_table_that_was_changed_is_said_before_a_run_goes_on(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i},{'yes' if i % 2 else 'no'}\n" for i in range(60)))
+    answer = shell("train", "prompt-tuning", *TINY, "--task", path, "--json")
+    assert answer.code == 0, answer.err
+    path.write_text(path.read_text().replace("thing", "place"))
+    refused = shell("train", "--resume", answer.json["run"], "--extend", "2")
+    assert refused.code == 2
+    assert "t.csv has changed since. Restore the old content, or start a new run on the new one" in refused.err
+    run = Store().get(answer.json["run"])
+    assert (run.status().state, run.config.training.steps) == ("finished", 2)
+
+
 def test_usual_options_are_not_stored() -> None:
     assert "table" not in RunConfig().to_json()
     with pytest.raises(TaskError, match="table: unknown option"):

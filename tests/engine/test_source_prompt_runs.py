@@ -12,6 +12,7 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.source_prompt_runs import find_source_run, source_run_configs
 from ptviz.engine.train_job import train_run
+from ptviz.experiments import planned_runs
 from ptviz.methods import PromptMethod
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.runs.config import with_absolute_paths
@@ -142,6 +143,22 @@ def test_own_tables_are_sources(store: Store, tmp_path: Path, method: str) -> No
     train_run(run, ModelCache())
     assert run.status().state == "finished", run.status().reason
     assert [event.task for event in source_events(run)] == list(sources)
+
+
+def test_a_source_prompt_of_a_table_that_was_changed_is_trained_anew(store: Store, tmp_path: Path) -> None:
+    sources, model_cache = tables(tmp_path, "first.csv", "second.csv"), ModelCache()
+    config = replace(CONFIG, method="attempt", sources=sources, training=replace(TRAINING, steps=2))
+    first = store.create(config)
+    train_run(first, model_cache)
+    assert first.status().state == "finished", first.status().reason
+    changed = Path(sources[1])
+    changed.write_text(changed.read_text().replace("thing", "place"))
+    [other] = [one for one in planned_runs.find_runs(store, [config])]
+    assert other.run is None, "it learned from the old rows of its source"
+    again = store.create(config)
+    train_run(again, model_cache)
+    assert again.status().state == "finished", again.status().reason
+    assert [event.reused for event in source_events(again)] == [True, False]
 
 
 def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:

@@ -7,17 +7,21 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import ptviz
 from ptviz.cli import run as run_command
 from ptviz.engine.train_job import execute_run
+from ptviz.executors import ray_transfer
 from ptviz.executors.ray import RayExecutor
 from ptviz.executors.ray_transfer import ClusterTransfer
 from ptviz.experiments import transfer_gain, transfer_prompts, zero_shot_transfer
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.runs import RunConfig, Store, saved_prompts
+from ptviz.runs.target_run import TARGET_MARK
 from tests.loopback_cluster import NODE, start_node
 
 pytestmark = [
@@ -98,6 +102,31 @@ def test_what_cannot_be_measured_is_said_and_the_rest_is_measured(executor: RayE
     assert {one.run for one in found if one.reason} == {runs[0].id}
     assert sum(not one.reason for one in found) == 4
     assert all("\n" not in one.reason for one in found)
+
+
+def test_the_targets_of_one_run_are_measured_on_a_node(small: RunConfig, store: Store, monkeypatch: pytest.MonkeyPatch):
+    other = Path(small.task).with_name("films.csv")
+    other.write_text(Path(small.task).read_text().replace("thing", "film"))
+    run = store.create(replace(small, method="mpt", more_tasks=(str(other),), sources=("sms",)))
+    execute_run(run.path)
+    assert run.status().state == "finished", run.status().reason
+    runs = [one for one in transfer_prompts.finished_runs(store) if TARGET_MARK in one.id]
+    tasks = transfer_prompts.target_tasks(runs)
+    sent: list[Any] = []
+
+    def on_this_node(jobs: Any) -> Any:
+        prompts = ClusterTransfer._pack_prompts(SimpleNamespace(store=store), jobs)  # type: ignore[arg-type]
+        assert [*prompts] == [run.id], "its targets share its files"
+        sent.append(ray_transfer._Parcel(tuple(jobs), prompts, ()))
+        # The function of the node in this process, without a cluster.
+        yield from ray_transfer._measure_on_node._function(ptviz.__version__, 1, ["parcel"])
+
+    monkeypatch.setattr(ray_transfer, "prepare_node", lambda version, cpus: None)
+    monkeypatch.setattr(ray_transfer.ray, "get", lambda reference: sent[-1])
+    found = list(zero_shot_transfer.measure_missing(store, runs, tasks, 7, measure=on_this_node))
+    assert [one.reason for one in found] == [""] * 6
+    assert {one.run for one in found} >= {one.id for one in runs}
+    assert all(one.accuracy >= 0 for one in found)
 
 
 def test_the_command_takes_the_cluster(

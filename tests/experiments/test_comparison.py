@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from ptviz.engine.peak_memory import PeakMemory
-from ptviz.engine.train_job import execute_run
+from ptviz.engine.train_job import execute_run, train_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.methods import REGISTRY
-from ptviz.runs import RunConfig, Store
+from ptviz.runs import RunConfig, Store, StoreError
+from ptviz.runs.environment import TABLES_FIELD
+from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import file_digest
 from ptviz.training import default_learning_rate
 
 
@@ -104,6 +108,80 @@ def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, mod
     facts = json.loads((done.path / "environment.json").read_text())
     (done.path / "environment.json").write_text(json.dumps(facts | {"lr": facts["lr"] * 2}))
     assert planned_runs.find_runs(store, [config])[0].state == "missing"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\ngood,yes\nbad,no\n")
+    return path
+
+
+@pytest.fixture
+def on_table(config: RunConfig, store: Store, model_cache, own: Path) -> Run:
+    """A finished run on an own table, of which other rows come later."""
+    run = store.create(replace(config, task=str(own)))
+    execute_run(run.path, model_cache)
+    assert run.status().state == "finished", run.status().reason
+    return run
+
+
+def test_a_run_on_a_table_that_was_changed_is_not_reused(on_table, own, store):
+    assert on_table.environment()[TABLES_FIELD] == [file_digest(own)]
+    config, rows = on_table.config, own.read_text()
+    assert planned_runs.find_runs(store, [config])[0].run == on_table.id
+    own.write_text(rows.replace("good", "fine"))
+    assert planned_runs.find_runs(store, [config])[0].state == "missing"
+    own.write_text(rows)
+    assert planned_runs.find_runs(store, [config])[0].run == on_table.id, "the content counts, not the time"
+    own.unlink()
+    assert planned_runs.find_runs(store, [config])[0].run == on_table.id, "nothing is known of a missing file"
+    own.write_text("other")
+    facts = on_table.environment()
+    del facts[TABLES_FIELD]
+    (on_table.path / "environment.json").write_text(json.dumps(facts))
+    assert planned_runs.find_runs(store, [config])[0].run == on_table.id, "an older run has no digest"
+
+
+def test_a_built_in_task_needs_no_digest(config, store, model_cache, own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    own.rename("trec6")  # A file of this name is not what the task is read from.
+    run = store.create(replace(config, task="trec6"))
+    execute_run(run.path, model_cache)
+    assert TABLES_FIELD not in run.environment()
+
+
+def test_a_run_on_a_table_that_was_changed_does_not_go_on(on_table, own, store, model_cache, executor):
+    rows = own.read_text()
+    own.write_text(rows.replace("good", "fine"))
+    with pytest.raises(StoreError, match=r"t\.csv has changed since\. Restore the old content, or start a new run"):
+        executor.extend(on_table.id, 5)
+    assert (on_table.status().state, on_table.config.training.steps) == ("finished", 30)
+    own.write_text(rows)
+    executor.extend(on_table.id, 5)
+    own.write_text(rows.replace("good", "fine"))
+    train_run(on_table, model_cache)
+    assert on_table.status().state == "failed", "it changed while the run was queued"
+    assert "t.csv has changed since" in on_table.status().reason
+    with pytest.raises(StoreError, match="has changed since"):
+        executor.resume(on_table.id)
+    own.write_text(rows)
+    executor.resume(on_table.id)
+    train_run(on_table, model_cache)
+    assert on_table.status().state == "finished", on_table.status().reason
+
+
+def test_a_run_without_a_state_begins_anew_on_a_changed_table(config, store, own, training, model_cache, executor):
+    training.fails[0] = RuntimeError("at once")
+    run = store.create(replace(config, task=str(own)))
+    execute_run(run.path, model_cache)
+    assert (run.status().state, run.status().kept) == ("failed", None)
+    own.write_text("text,label\nfine,yes\n")
+    training.fails.clear()
+    executor.resume(run.id)
+    train_run(run, model_cache)
+    assert run.status().state == "finished", run.status().reason
+    assert run.environment()[TABLES_FIELD] == [file_digest(own)]
 
 
 def test_a_deleted_run_is_missing_again(config, store):

@@ -25,7 +25,8 @@ from ptviz.experiments.replication import record as recording
 from ptviz.experiments.replication.comparison_text import comparison_row
 from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
 from ptviz.methods import REGISTRY
-from ptviz.runs import Store
+from ptviz.runs import Store, StoreError
+from ptviz.runs.file_lock import FileLock
 
 
 def finding(*compared: Comparison, **more) -> ReplicationStudy:
@@ -212,6 +213,30 @@ def test_a_stopped_study_continues(small: ReplicationStudy, tmp_path: Path):
     assert stopped.status.state == "stopped"
     assert len(list(record.measure_missing(missing[:1], store, model_cache))) == 1
     assert [(s.id, s.status.state) for s in store.list()] == [(stopped.id, "finished")]
+
+
+def test_two_processes_that_save_lose_nothing(small: ReplicationStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one, other = (arm for arm in small.arms if arm.label in ("short", "long"))
+    (mine,), (theirs,) = small.run_configs(one, 1), small.run_configs(other, 2)
+    first, second = (StudyRecord(tmp_path / "record.json") for _ in range(2))
+    run = Store().create(mine)
+    first.save_value(mine, "test", 0.5, run)
+    second.save_value(theirs, "test", 0.6, run)
+    found = StudyRecord(first.path)
+    assert (found.get_value(mine, "test"), found.get_value(theirs, "test")) == (0.5, 0.6)
+    second.save_value(mine, "test", 0.7, run)
+    first.save_value(mine, "validation", 0.8, run)
+    assert StudyRecord(first.path).get_value(mine, "test") == 0.7, "what another has measured again since stays"
+    lock = FileLock(first.path.with_suffix(".lock"))
+    assert lock.acquire()
+    monkeypatch.setattr(recording, "_LOCK_SECONDS", 0.0)
+    with pytest.raises(StoreError, match="another process"):
+        first.save_value(theirs, "validation", 0.9, run)
+    lock.release()
+    first.path.write_text("{")
+    with pytest.raises(StoreError, match="record of findings is damaged"):
+        first.save_value(theirs, "validation", 0.9, run)
+    assert first.path.read_text() == "{", "a damaged record is left as it is"
 
 
 def test_a_damaged_record_is_refused(tmp_path: Path):

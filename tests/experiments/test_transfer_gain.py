@@ -103,6 +103,28 @@ def test_training_starts_at_the_source_or_from_scratch(store, runs):
             assert not torch.equal(start, fresh[0])
 
 
+def test_a_prompt_of_one_column_starts_the_training_on_another_of_the_same_file(store, runs):
+    path = Path(runs[0].config.task).with_name("both.csv")
+    rows = [f"thing {i},{'good' if i % 2 else 'bad'},{'new' if i % 3 else 'old'}" for i in range(60)]
+    path.write_text("text,mood,age\n" + "\n".join(rows) + "\n")
+    both = [
+        replace(run, config=replace(run.config, task=str(path), text="text", label=label))
+        for run, label in zip(runs, ("age", "mood"), strict=True)
+    ]
+    tasks = transfer_prompts.target_tasks(both)
+    found = [run for run in transfer_gain.train_missing_pairs(store, both, tasks, SETTING, MODEL_CACHE) if run]
+    assert [run.reason for run in found] == [""] * 4
+    assert {(run.start, run.task) for run in found if ":" not in run.start} == {
+        (both[0].id, tasks[1].key),
+        (both[1].id, tasks[0].key),
+    }
+    assert transfer_gain.count_missing_runs(store, both, tasks, SETTING) == 0
+    reached, _ = transfer_gain.final_accuracies(
+        store, both, tasks, transfer_gain.measured_runs(store, both, tasks, SETTING), SETTING
+    )
+    assert np.isnan(reached[:, :, 0]).tolist() == [[True, False], [False, True]]
+
+
 def test_no_run_is_repeated_and_a_stop_loses_at_most_one(store, runs):
     tasks = transfer_prompts.target_tasks(runs)
     going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE)

@@ -24,9 +24,12 @@ from ptviz.experiments.transfer_results import (
     save_measurement,
 )
 from ptviz.methods import build_method
+from ptviz.plots.prompt_set import target_titles
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.store import RunSummary
+from ptviz.runs.target_run import TARGET_MARK
 from ptviz.training import TrainConfig
 
 
@@ -222,6 +225,70 @@ def test_more_tasks_follow_those_of_the_runs(store, trained, tables):
     assert (
         transfer_prompts.target_tasks([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
     )
+
+
+@pytest.fixture
+def two_columns(store: Store, tmp_path: Path, model_cache: ModelCache) -> list[RunSummary]:
+    """Finished runs on two columns of one file."""
+    path = tmp_path / "t.csv"
+    rows = [f"thing {i},{'good' if i % 2 else 'bad'},{'new' if i % 3 else 'old'}" for i in range(60)]
+    path.write_text("text,mood,age\n" + "\n".join(rows) + "\n")
+    for label in ("mood", "age"):
+        config = RunConfig("tiny-encoder", str(path), "prompt-tuning", {"m": 3}, TrainConfig(steps=2, batch=4))
+        execute_run(store.create(replace(config, text="text", label=label)).path, model_cache)
+    return transfer_prompts.finished_runs(store)
+
+
+def test_two_columns_of_one_file_are_two_tasks(store, two_columns, model_cache):
+    runs = two_columns
+    tasks = transfer_prompts.target_tasks(runs)
+    path = runs[0].config.task
+    assert [(task.name, task.label) for task in tasks] == [(path, "age"), (path, "mood")]
+    names = transfer_results.task_names(tasks)
+    assert [*names.values()] == [f"{path} (label {label}, text text)" for label in ("age", "mood")]
+    assert target_titles(tasks) == ["t (label age, text text)", "t (label mood, text text)"]
+    assert target_titles(tasks[:1]) == ["t"]
+    cells = list(zero_shot_transfer.measure_missing(store, runs, tasks, 12, model_cache))
+    assert len({cell.key for cell in cells}) == 6
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 12) == 0, "neither task erases the other's scores"
+    found = zero_shot_transfer.measured_scores(store, runs, tasks, 12)
+    grid = zero_shot_transfer.accuracy_matrix(runs, tasks, found, 12)
+    assert grid.tolist() == [
+        [found[id, task.key, 12].accuracy for id in ("bare:tiny-encoder", *(run.id for run in runs))] for task in tasks
+    ]
+    assert [transfer_prompts.own_task_key(run, tasks) for run in runs] == [tasks[0].key, tasks[1].key]
+
+
+def test_scores_of_an_earlier_version_are_found_under_the_name_of_the_table(store, two_columns, model_cache):
+    runs = two_columns
+    tasks = transfer_prompts.target_tasks(runs)
+    list(zero_shot_transfer.measure_missing(store, runs, tasks, 12, model_cache))
+    before = zero_shot_transfer.measured_scores(store, runs, tasks, 12)
+    path = store.root / ".transfer.json"
+    record = json.loads(path.read_text())
+    record["cells"] = [
+        one | {"task": tasks[1].name} for one in record["cells"] if one["task"] == tasks[1].key
+    ]  # Earlier, the second task of a file erased the first.
+    path.write_text(json.dumps(record))
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 12) == 3
+    found = zero_shot_transfer.measured_scores(store, runs, tasks, 12)
+    assert found == {key: score for key, score in before.items() if key[1] == tasks[1].key}
+
+
+def test_a_changed_prompt_of_several_targets_is_measured_again(store, tables, model_cache):
+    config = RunConfig("tiny-encoder", str(tables[0]), "mpt", {"m": 3}, TrainConfig(steps=2, source_steps=2, batch=4))
+    whole = store.create(replace(config, more_tasks=(str(tables[1]),), sources=("sms",)))
+    execute_run(whole.path, model_cache)
+    assert whole.status().state == "finished", whole.status().reason
+    runs = [run for run in transfer_prompts.finished_runs(store) if TARGET_MARK in run.id]
+    assert [run.id for run in runs] == [f"{whole.id}@feelings", f"{whole.id}@mail"]
+    tasks = transfer_prompts.target_tasks(runs)
+    cells = list(zero_shot_transfer.measure_missing(store, runs, tasks, 5, model_cache))
+    assert [cell.reason for cell in cells] == [""] * 6
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 5) == 0
+    prompt = whole.path / "prompt.safetensors"
+    prompt.write_bytes(prompt.read_bytes()[:-1] + b"\x01")
+    assert zero_shot_transfer.count_missing(store, runs, tasks, 5) == 4
 
 
 def test_saved_prompts_of_one_title_stay_separate(store):

@@ -16,6 +16,7 @@ from ptviz.engine.model_cache import load_run_task
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store
 from ptviz.tasks import TableOptions
+from ptviz.training import TrainConfig
 from ptviz.ui.navigation import form_query_params
 from ptviz.ui.train import example_preview, task_editor
 from ptviz.ui.train.example_preview import example_html
@@ -322,3 +323,15 @@ def test_of_a_large_file_the_beginning_is_read(page: Page, pairs: Path, monkeypa
     assert "all of it is read when a run starts" in texts(at)
     at = open_form(page, pairs, text="premise", label="hypothesis")
     assert "7 examples in 7 classes" in texts(at)
+
+
+def test_a_table_that_was_changed_is_said_before_a_run_goes_on(page: Page, store: Store, pairs: Path) -> None:
+    training = TrainConfig(steps=2, batch=4, validation_rows=4, test_rows=4)
+    config = RunConfig("tiny-encoder", str(pairs), "prompt-tuning", {"m": 3}, training, text="premise", label="same")
+    run = store.create(config)
+    execute_run(run.path)
+    pairs.write_text(pairs.read_text().replace("second", "third"))
+    at = page("train/watch.py", run=run.id)
+    at.button(key="extend by these steps").click().run()
+    assert "pairs.csv has changed since. Restore the old content, or start a new run on the new one" in texts(at)
+    assert (run.status().state, run.config.training.steps) == ("finished", 2)

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer_gain, transfer_prompts, transfer_results, zero_shot_transfer
 from ptviz.experiments.transfer_results import SAVED_PREFIX
+from ptviz.plots import plot_transfer_curves
 from ptviz.runs import Run, RunConfig, RunSummary, Store, saved_prompts
 from ptviz.runs.status import Status
 from ptviz.tasks import TableOptions
@@ -109,6 +111,31 @@ def test_the_grid_fills_and_is_correlated_with_similarity(page, trained, store):
     at = page(PAGE)
     assert "1 entry is damaged and left out" in texts(at)
     assert "11 of 12 cells are measured" in texts(at)
+
+
+def test_two_columns_of_one_file_have_a_row_each(page, store, tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"thing {i},{'good' if i % 2 else 'bad'},{'new' if i % 3 else 'old'}" for i in range(60)]
+    path.write_text("text,mood,age\n" + "\n".join(rows) + "\n")
+    for label in ("mood", "age"):
+        config = RunConfig("tiny-encoder", str(path), "prompt-tuning", {"m": 3}, TrainConfig(steps=2, batch=4))
+        execute_run(store.create(replace(config, text="text", label=label)).path, MODEL_CACHE)
+    measure(store)
+    runs = transfer_prompts.finished_runs(store)
+    tasks, setting = transfer_prompts.target_tasks(runs), transfer_gain.TransferGainSettings(2)
+    assert len(list(filter(None, transfer_gain.train_missing_pairs(store, runs, tasks, setting, MODEL_CACHE)))) == 4
+    at = page(PAGE, steps="2")
+    assert not at.exception
+    assert "All 6 cells are measured" in texts(at)
+    assert "All 4 trainings are done" in texts(at)
+    titles = ["t (label age, text text)", "t (label mood, text text)"]
+    assert figures(at)["measured-transfer"]["layout"]["yaxis"]["ticktext"] == titles
+    assert at.selectbox(key="course").options == titles
+    assert "Does similarity predict" in texts(at)
+    assert redrawn(at) > {"measured-transfer", "gain-of-a-start", "from-source-against-from-scratch"}
+    ids = [run.id for run in runs]
+    with pytest.raises(ValueError, match=r"task: expected one of '.*age.*', '.*mood.*'; got '.*t\.csv'"):
+        plot_transfer_curves(ids, str(path), steps=2)
 
 
 def test_every_measure(page, trained):

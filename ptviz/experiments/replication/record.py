@@ -25,6 +25,7 @@ from ptviz.experiments.replication.verdict import StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
+from ptviz.runs.file_lock import FileLock
 from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write
@@ -34,6 +35,7 @@ from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode
 TUNING_SEED = 0
 """The seed that chose the default learning rates without a tuned record: it is not reported."""
 DEFAULT_SEEDS = (1, 2, 3, 4, 5)
+_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,11 @@ class StudyRecord:
         self.path = path if path is not None else paths.data_dir() / "findings.json"
         shipped = files("ptviz.experiments.replication") / "record.json"
         self._shipped = _parse_record(shipped.read_text()) if shipped.is_file() else {}
-        self._own = _parse_record(self.path.read_text()) if self.path.exists() else {}
+        self._own = self._read()
         self._seeds = {int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}
+
+    def _read(self) -> dict[str, Mapping[str, Any]]:
+        return _parse_record(self.path.read_text()) if self.path.exists() else {}
 
     def get_value(self, config: RunConfig, metric: str) -> float | None:
         """Return the measured value of a run, or None."""
@@ -66,22 +71,31 @@ class StudyRecord:
         return None if entry is None else float(entry["value"])
 
     def save_value(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
-        """Write a value to the file.
+        """Write a value to the file, beside those that other processes have written meanwhile.
 
         Raises:
-            StoreError: if the file cannot be written.
+            StoreError: if the file is damaged or cannot be written.
         """
         training = config.training
-        self._own[_value_key(config, metric)] = {
+        measured = {
             "method": config.method, "task": config.task, "backbone": config.backbone,
             STORED_KEY: dict(config.hyperparameters), "seed": training.seed,
             "steps": training.steps, "lr": run.environment().get("lr", training.lr),
             "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": source_commit(),
         }  # fmt: skip
-        self._seeds.add(training.seed)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
-        atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
+        lock = FileLock(self.path.with_suffix(".lock"))
+        if not lock.acquire(_LOCK_SECONDS):
+            raise StoreError(f"another process is writing {self.path}; wait until it is done, and repeat the command")
+        try:
+            self._own = {**self._own, **self._read(), _value_key(config, metric): measured}
+            lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
+            atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
+        except InvalidData as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        finally:
+            lock.release()
+        self._seeds |= {int(entry["seed"]) for entry in self._own.values()}
 
     def values_by_seed(self, study: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
         """Return an arm's values by seed, for the reported seeds whose every setting was measured."""
@@ -233,14 +247,14 @@ def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:
     """Parse a record file.
 
     Raises:
-        ValueError: if it is damaged or not a record.
+        InvalidData: if it is damaged or not a record.
     """
     try:
         found = decode_json(text.encode(), dict[str, dict[str, Any]], non_finite=True)
         for key, measured in found.items():
             _check_measured(key, measured)
     except ValueError as error:
-        raise ValueError(
+        raise InvalidData(
             f"the record of findings is damaged ({error}); restore a complete copy, or delete it to start again"
         ) from error
     return {**found}

@@ -28,7 +28,7 @@ from ptviz.plots import (
     plot_transfer_curves,
     plot_transfer_gain,
 )
-from ptviz.plots.prompt_set import short_task_name
+from ptviz.plots.prompt_set import target_titles
 from ptviz.plots.prompt_similarity import SIMILARITY_MEASURES
 from ptviz.plots.transfer import TRANSFER_GAIN, ZERO_SHOT_ACCURACY, ZERO_SHOT_GAIN
 from ptviz.training.config import MAX_STEPS
@@ -172,7 +172,7 @@ def _render_transfer_gains(
         _render_transfer_curves(chosen, tasks, found, setting)
     grid = _zero_shot_accuracies(chosen, tasks)
     if np.isfinite(grid).any() or np.isfinite(reductions).any():
-        _render_correlation(chosen, setting, grid, reductions)
+        _render_correlation(chosen, tasks, setting, grid, reductions)
 
 
 def _render_fill_controls(
@@ -233,13 +233,14 @@ def _render_transfer_curves(
     setting: TransferGainSettings,
 ) -> None:
     """Show the validation score over steps on one task, from scratch and from every source prompt."""
-    trained = [task.name for task in tasks if any(run.task == task.name for run in found.values())]
-    target = st.selectbox("Curves of the task", trained, key="course", format_func=short_task_name)
-    (metric,) = metrics_of_tasks(found.values(), [task for task in tasks if task.name == target])
+    trained = [task.key for task in tasks if any(run.task == task.key for run in found.values())]
+    titles = {task.key: title for task, title in zip(tasks, target_titles(tasks), strict=True)}
+    target = st.selectbox("Curves of the task", trained, key="course", format_func=lambda key: titles.get(key, key))
+    (metric,) = metrics_of_tasks(found.values(), [task for task in tasks if task.key == target])
     render_plot(
         plot_transfer_curves,
         chosen.run_ids,
-        str(target),
+        transfer_results.task_names(tasks).get(target, str(target)),
         key="courses",
         caption=_CURVES_CAPTION.format(metric=metric.noun),
         filename="from-source-against-from-scratch",
@@ -249,11 +250,15 @@ def _render_transfer_curves(
 
 
 def _render_correlation(
-    chosen: PromptSelection, setting: TransferGainSettings, grid: np.ndarray, reductions: np.ndarray
+    chosen: PromptSelection,
+    tasks: tuple[TargetTask, ...],
+    setting: TransferGainSettings,
+    grid: np.ndarray,
+    reductions: np.ndarray,
 ) -> None:
     st.header("Does similarity predict transfer?")
     comparable = chosen.comparable_indices
-    if len({chosen.runs[index].config.task for index in comparable}) < 2:
+    if len({transfer_prompts.own_task_key(chosen.runs[index], tasks) for index in comparable}) < 2:
         st.caption("Select prompts of at least two tasks: a prompt on its own task is no transfer.")
         return
     accuracies = grid[:, 1:][:, comparable]
