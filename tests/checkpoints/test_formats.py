@@ -72,7 +72,7 @@ def test_peft_p_tuning_cannot_be_trained_on(tmp_path: Path, encoder: str) -> Non
         tmp_path, "gpt2", "PromptEncoder", task_type="CAUSAL_LM", num_virtual_tokens=M, **settings
     )
     assert same(found, rows=weight(model))
-    (on,) = [use for use in found.capabilities if use.action.startswith("go on")]
+    (on,) = [use for use in found.capabilities if use.action.startswith("resume its training")]
     assert not on.possible
     assert "encoder" in on.reason
     assert any("random draw" in text for text in found.warnings) == (encoder == "LSTM")
@@ -518,7 +518,7 @@ def test_keys_and_values_have_facts(tmp_path: Path) -> None:
 def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
     ground = BackboneReference("tiny", BackboneShape(64, 2, 4, 16), np.ones(3, np.float32))
     assert incompatibilities(open_bytes(saved(ROWS), "p"), ground) == [
-        "wrong width for tiny: its vectors have 64 numbers, these have 8"
+        "wrong width for tiny: its vectors have 64 dimensions, these have 8"
     ]
     assert not incompatibilities(open_bytes(saved(torch.randn(3, 64)), "p"), ground)
 

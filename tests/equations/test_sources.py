@@ -332,7 +332,7 @@ def test_spot_spends_the_steps_of_one_run_on_all_candidates() -> None:
     events = trained(method, source_prompts=make_source_prompts())
     assert sum(isinstance(event, StepCompleted) for event in events) == CONFIG.steps
     names = [event.name for event in events if isinstance(event, StageStarted)]
-    assert names == ["task embedding", "transfer", "transfer from number 2"]
+    assert names == ["task embedding", "transfer", "transfer from source 2"]
     first, second = (after(events, name) for name in names[1:])
     assert [stage.keeps_previous_best for stage in method.stages()] == [False, False, True]
     order = first["similarity"].argsort(descending=True)

@@ -17,12 +17,12 @@ def test_only_what_is_drawn_is_described() -> None:
     bare = summarise_methods([replace(ONE, rows=())])
     assert describe_cost_marks(bare) == "", "one method, one seed: neither a line nor a bar"
     rows = summarise_methods([ONE, replace(ONE, method="b")])
-    assert describe_cost_marks(rows).endswith("The bars are 95% intervals over test rows.")
+    assert describe_cost_marks(rows).endswith("The bars are 95% intervals over test examples.")
     assert "grey line" in describe_cost_marks(rows)
     seeds = summarise_methods([ONE, replace(ONE, seed=1, test=0.6)])
     assert describe_cost_marks(seeds) == "The bars are 95% intervals over seeds."
     both = summarise_methods([ONE, replace(ONE, seed=1, test=0.6), replace(ONE, method="b")])
-    assert "over seeds, of methods with one seed over its test rows" in describe_cost_marks(both)
+    assert "over seeds, of methods with one seed over its test examples" in describe_cost_marks(both)
 
 
 @pytest.mark.parametrize("scores", [[], [0.58], [0.58, 0.58]])
