@@ -267,6 +267,8 @@ def _report(
         counts = {"runs": len(planned), "reused": len(reused), "wall_seconds": seconds}
         print_json({"name": spec.name, **counts, "best": best, "table": rows})
         return
+    from ptviz.analysis.statistics import INTERVAL_MARKS
+
     shown = []
     for (task, backbone), own in groups.items():
         metric = own[0].metric
@@ -274,7 +276,7 @@ def _report(
             limits = "-"
             if one["test_low"] is not None:
                 limits = f"{format_score(metric, one['test_low'])} to {format_score(metric, one['test_high'])}"
-                limits += " (rows)" if one["interval_over"] == "rows" else ""
+                limits += INTERVAL_MARKS[one["interval_over"]]
             scores = format_score(metric, one["validation_mean"]), format_score(metric, one["test_mean"])
             place = (task, backbone) if len(groups) > 1 else ()
             row = (one["method"], *place, one["settings"] or "defaults", one["tried"], *scores, limits, one["seeds"])

@@ -18,7 +18,7 @@ from ptviz import paths
 from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
 from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
-from ptviz.runs.file_lock import FileLock
+from ptviz.runs.file_lock import write_lock
 from ptviz.runs.run_file_io import StoreError, atomic_write, file_digest
 from ptviz.training.config import TrainConfig
 from ptviz.validation import Count, Duration, InvalidData, Name, PathText, Scalar, Sentence, StepCount, decode_json
@@ -28,7 +28,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 TITLES: Mapping[Kind, str] = {"lora": "LoRA (r = 8)", "full": "full fine-tuning"}
 GRID: Mapping[Kind, tuple[float, ...]] = {"lora": (0.0003, 0.001, 0.003), "full": (0.00002, 0.00005, 0.0001)}
 """Learning rates to begin with; the middle one is used where nothing was tuned, and the result says so."""
-_LOCK_SECONDS = 10.0
 
 
 _UNUSED_SETTINGS = ("lr", "snapshot_every", "source_steps", "source_seed", "task_temperature", "begun")
@@ -176,16 +175,10 @@ class ReferenceRecord:
         Raises:
             StoreError: if the record is damaged or cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_suffix(".lock"))
-        if not lock.acquire(_LOCK_SECONDS):
-            raise StoreError(f"another process is writing {self.path}; wait until it is done, and repeat the command")
-        try:
+        with write_lock(self.path):
             self.results = [*self._read(), result]
             lines = ",\n".join(json.dumps(asdict(one)) for one in self.results)
             atomic_write(self.path, f"[\n{lines}\n]\n".encode())
-        finally:
-            lock.release()
 
 
 def summarise(results: Iterable[ReferenceResult]) -> list[dict[str, Any]]:

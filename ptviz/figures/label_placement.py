@@ -57,9 +57,9 @@ def label_points(
         add_text(figure, text, points[index][0], points[index][1], font={"size": 12}, name=POINT_LABEL, **shift)
 
 
-def _axis_fractions(values: Sequence[float], drawn: Sequence[float] = ()) -> list[float]:
-    """Return values as fractions of the axis range that plotly chooses for all that is ``drawn``, by default them."""
-    low, high = min(drawn or values, default=0.0), max(drawn or values, default=1.0)
+def _axis_fractions(values: Sequence[float], ends: tuple[float, float] | None = None) -> list[float]:
+    """Return values as fractions of the axis range that plotly chooses for ``ends``, by default those of the values."""
+    low, high = ends or (min(values, default=0.0), max(values, default=1.0))
     return [0.05 + 0.9 * (value - low) / ((high - low) or 1.0) for value in values]
 
 
@@ -71,14 +71,28 @@ def place_labels(
     ``bars`` are the lower and upper ends of the points' error bars.
     """
     dots = [(x * _WIDTH, y * _HEIGHT) for x, y in points]
-    taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in dots]
-    taken += [(x - 3, x + 3, low * _HEIGHT, high * _HEIGHT) for (x, _), (low, high) in zip(dots, bars, strict=False)]
-    found = []
+    spans = zip(dots, bars, strict=False)
+    taken = [(x - 3, x + 3, low * _HEIGHT, high * _HEIGHT) for (x, _), (low, high) in spans]
+    return [LabelPlacement(*_CANDIDATES[best]) for best in _choose(dots, texts, _CANDIDATES, taken, _WIDTH)]
+
+
+def _choose(
+    dots: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    candidates: Sequence[tuple[str, int, int]],
+    taken: Sequence[_Bounds],
+    width: float,
+) -> list[int]:
+    """Return which candidate hides least, for one text after another; the first of equally good ones.
+
+    ``taken`` is kept clear beside the dots, of which the first ones have the texts.
+    """
+    occupied, found = [*((x - 6, x + 6, y - 6, y + 6) for x, y in dots), *taken], []
     for (x, y), text in zip(dots, texts, strict=False):
-        boxes = [_label_bounds(x, y, place, text) for place in _CANDIDATES]
-        best = min(range(len(boxes)), key=lambda i: (_hidden_area(boxes[i], taken), i))
-        taken.append(boxes[best])
-        found.append(LabelPlacement(*_CANDIDATES[best]))
+        boxes = [_label_bounds(x, y, place, text) for place in candidates]
+        best = min(range(len(boxes)), key=lambda i: _hidden_area(boxes[i], occupied, width))
+        occupied.append(boxes[best])
+        found.append(best)
     return found
 
 
@@ -99,16 +113,13 @@ def text_positions(
 
     ``drawn`` are all points of the map, which set its axes; texts may lie on those without a text.
     """
-    x, y = (_axis_fractions(own.tolist(), every.tolist()) for own, every in zip(points.T, drawn.T, strict=True))
+    if not len(points):
+        return []
+    low, high = drawn.min(0).tolist(), drawn.max(0).tolist()
+    x, y = (_axis_fractions(points[:, i].tolist(), (low[i], high[i])) for i in (0, 1))
     dots = [(a * _MAP_WIDTH, b * _MAP_HEIGHT) for a, b in zip(x, y, strict=True)]
-    taken = [(a - 6, a + 6, b - 6, b + 6) for a, b in dots]
-    found = []
-    for (a, b), text in zip(dots, texts, strict=True):
-        boxes = {name: _label_bounds(a, b, place, text) for name, place in _POSITIONS.items()}
-        best = min(boxes, key=lambda name: _hidden_area(boxes[name], taken, _MAP_WIDTH))
-        taken.append(boxes[best])
-        found.append(best)
-    return found
+    names = [*_POSITIONS]
+    return [names[best] for best in _choose(dots, texts, [*_POSITIONS.values()], (), _MAP_WIDTH)]
 
 
 _Bounds = tuple[float, float, float, float]

@@ -149,9 +149,10 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
         "meta": PICKABLE if first else None,
         "hovertemplate": f"{name}: token %{{text}}<extra></extra>",
     }
-    drawn = np.concatenate([trajectory.projection.background, tokens.reshape(-1, tokens.shape[-1])])
-    labelled = points["mode"] == "markers+text" and not three_axes
-    positions = np.array(text_positions(tokens[at], labels, drawn) if labelled else ["top center"] * m)
+    positions = np.full(m, "top center", dtype="<U13")
+    if points["mode"] == "markers+text" and not three_axes:
+        drawn = np.concatenate([trajectory.projection.background, tokens.reshape(-1, tokens.shape[-1])])
+        positions = np.array(text_positions(tokens[at], labels, drawn))
     groups = [(chosen, 1.0), (~chosen, DIMMED_OPACITY)] if chosen.any() else [(~chosen, 1.0)]
     # Highlighted tokens are drawn last, over the others; the legend has one entry per prompt.
     for rows, opacity in reversed(groups):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from ptviz.analysis.comparison import compare_with_each, summarise_methods
 from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, table_cells
-from ptviz.analysis.statistics import MIN_SEEDS
+from ptviz.analysis.statistics import INTERVAL_MARKS, MIN_SEEDS
 from ptviz.analysis.text_tables import latex_table, markdown_table
 from ptviz.experiments.run_results import with_row_scores
 from ptviz.plots import (
@@ -69,8 +69,8 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
         f"{len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}."
     ]
     note = (
-        "Intervals are Student's 95% intervals over seeds; those marked (rows) are bootstrap intervals over the test "
-        "rows of one seed, and another seed may differ."
+        f"Intervals are Student's 95% intervals over seeds; those marked{INTERVAL_MARKS['rows']} are bootstrap "
+        "intervals over the test examples of one seed, and another seed may differ."
     )
     parts: list[Table | Code] = [Table("Methods, the best mean first", columns, cells, note)]
     if len(summaries) > 1:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ptviz.runs.run_file_io import to_store_error
+from ptviz.runs.run_file_io import StoreError, to_store_error
+
+_WRITE_SECONDS = 10.0
+"""How long one writer of a record waits for another."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -106,3 +110,20 @@ def lock_owner(path: Path) -> int | None:
     with suppress(OSError, ValueError):
         return int(path.read_bytes().split()[0])
     return None
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a record that several processes read, change and write; its folder is made.
+
+    Raises:
+        StoreError: if another process holds it for too long, or it cannot be taken.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
+    if not lock.acquire(_WRITE_SECONDS):
+        raise StoreError(f"another process is writing {path}; wait until it is done, and repeat the command")
+    try:
+        yield
+    finally:
+        lock.release()

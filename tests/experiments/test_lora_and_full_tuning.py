@@ -11,7 +11,7 @@ import torch
 
 from ptviz.backbones import load_backbone
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments import lora_and_full_tuning, reference_record
+from ptviz.experiments import lora_and_full_tuning
 from ptviz.experiments.lora_and_full_tuning import Reference, get_reference, train_reference, tune
 from ptviz.experiments.reference_record import (
     KINDS,
@@ -139,7 +139,7 @@ def test_two_processes_that_save_lose_nothing(tmp_path: Path, monkeypatch: pytes
     assert {one.kind for one in ReferenceRecord(first.path).results} == {"full", "lora"}
     lock = FileLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    monkeypatch.setattr(reference_record, "_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("ptviz.runs.file_lock._WRITE_SECONDS", 0.0)
     with pytest.raises(StoreError, match="another process"):
         first.add(result_of("full", changed(seed=2)))
     lock.release()

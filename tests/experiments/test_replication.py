@@ -229,7 +229,7 @@ def test_two_processes_that_save_lose_nothing(small: ReplicationStudy, tmp_path:
     assert StudyRecord(first.path).get_value(mine, "test") == 0.7, "what another has measured again since stays"
     lock = FileLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    monkeypatch.setattr(recording, "_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("ptviz.runs.file_lock._WRITE_SECONDS", 0.0)
     with pytest.raises(StoreError, match="another process"):
         first.save_value(theirs, "validation", 0.9, run)
     lock.release()

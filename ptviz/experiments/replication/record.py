@@ -25,7 +25,7 @@ from ptviz.experiments.replication.verdict import StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
-from ptviz.runs.file_lock import FileLock
+from ptviz.runs.file_lock import write_lock
 from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write
@@ -35,7 +35,6 @@ from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode
 TUNING_SEED = 0
 """The seed that chose the default learning rates without a tuned record: it is not reported."""
 DEFAULT_SEEDS = (1, 2, 3, 4, 5)
-_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,13 @@ class StudyRecord:
             "steps": training.steps, "lr": run.environment().get("lr", training.lr),
             "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": source_commit(),
         }  # fmt: skip
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_suffix(".lock"))
-        if not lock.acquire(_LOCK_SECONDS):
-            raise StoreError(f"another process is writing {self.path}; wait until it is done, and repeat the command")
-        try:
-            self._own = {**self._own, **self._read(), _value_key(config, metric): measured}
+        with write_lock(self.path):
+            try:
+                self._own = {**self._own, **self._read(), _value_key(config, metric): measured}
+            except InvalidData as error:
+                raise StoreError(f"{self.path}: {error}") from error
             lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
             atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
-        except InvalidData as error:
-            raise StoreError(f"{self.path}: {error}") from error
-        finally:
-            lock.release()
         self._seeds |= {int(entry["seed"]) for entry in self._own.values()}
 
     def values_by_seed(self, study: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:

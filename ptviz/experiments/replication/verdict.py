@@ -12,8 +12,6 @@ from ptviz.analysis.statistics import ConfidenceInterval, Verdict, judge_claim, 
 from ptviz.experiments.replication.study import Arm, Comparison, ReplicationStudy
 
 StudyVerdict = Verdict | Literal["not run"]
-
-
 EXACT_METRICS = ("trained",)
 """Metrics that are the same for every seed, so that no interval is needed."""
 
