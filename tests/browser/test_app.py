@@ -191,6 +191,19 @@ def test_a_page_says_that_the_server_is_gone_and_comes_back_with_it(server, sett
     expect(page.get_by_role("heading", name="All runs").first).to_be_visible()
 
 
+def test_a_page_that_broke_is_loaded_again(server, settled, tab: Tab):
+    page = settled(tab(f"{server.address}/survey"))
+    # As React leaves the page after an error that nobody catches.
+    page.evaluate("""() => {
+      window.before = true;
+      document.getElementById('root').replaceChildren();
+      window.dispatchEvent(new ErrorEvent('error'));
+    }""")
+    page.wait_for_function("() => window.before === undefined")
+    settled(page)
+    assert page.evaluate("() => sessionStorage.getItem('ptviz-reloaded-at') !== null")
+
+
 def test_an_address_of_no_page_suggests_the_nearest(server, tab: Tab):
     page = tab(f"{server.address}/decomposition")
     expect(page.get_by_text("There is no page at this address (decomposition)")).to_be_visible()

@@ -1,4 +1,4 @@
-"""What a page shows while the server is away: how to start it; and the page is loaded again once it answers."""
+"""What a page shows while the server is away: how to start it. A page that was cut off or broke is loaded again."""
 
 from __future__ import annotations
 
