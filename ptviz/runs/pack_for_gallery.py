@@ -93,7 +93,7 @@ def choose_snapshots(run: Run, most: int) -> list[SnapshotInfo]:
     found, status = run.snapshots(), run.status()
     if len(found) <= most:
         return found
-    best = [i for i, info in enumerate(found) if (info.stage, info.step) == (status.stage, status.best_step)]
+    best = [i for i, info in enumerate(found) if (info.stage, info.step) == status.best_place]
     best = best or [len(found) - 1]
     others, last = most - 1, len(found) - 1
     spread = [round(i * last / (others - 1)) for i in range(others)] if others > 1 else [last] * others

@@ -370,6 +370,7 @@ def _status_from_events(folder: Path, damage: str) -> Status:
         created=created,
         seconds=float(history.seconds[-1]) if len(history) else 0.0,
         accuracy=best.accuracy if best else None,
+        best_stage=best.stage if best else None,
         best_step=best.step if best else None,
         majority=history.baselines.majority if history.baselines else None,
         zero_shot=history.baselines.zero_shot if history.baselines else None,

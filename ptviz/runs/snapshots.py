@@ -148,7 +148,7 @@ def find_whole_state(folder: Path, stage: int, step: int) -> tuple[Path, str] | 
             place, progress, _ = decode_resume_header(header)
             if (place.stage, place.step) == (stage, step):
                 return folder / name, "method."
-            if (place.stage, progress.get("best_step")) == (stage, step):
+            if (progress.get("best_stage", place.stage), progress.get("best_step")) == (stage, step):
                 return folder / name, "resume.best/"
     return None
 

@@ -39,11 +39,12 @@ DERIVED = "The status was derived from the events"
 class Status:
     """The status of a run. ``step`` of ``steps`` counts updates of the stage; times are seconds since 1970.
 
-    ``accuracy`` and ``best_step`` belong to the best prompt so far, by validation accuracy. ``seconds`` is training
-    time. ``majority`` and ``zero_shot`` are validation accuracies without a prompt, ``test`` is the best prompt's test
-    accuracy. ``kept`` is the step of the newest saved state, from which a resume continues. ``kills`` is the number of
-    out-of-memory kills on this system when the run began. ``extensions`` is the number of extensions of the config that
-    this status belongs to; None in files of earlier versions.
+    ``accuracy``, ``best_stage`` and ``best_step`` belong to the best prompt so far, by validation accuracy; earlier
+    versions wrote no ``best_stage``. ``seconds`` is training time. ``majority`` and ``zero_shot`` are validation
+    accuracies without a prompt, ``test`` is the best prompt's test accuracy. ``kept`` is the step of the newest saved
+    state, from which a resume continues. ``kills`` is the number of out-of-memory kills on this system when the run
+    began. ``extensions`` is the number of extensions of the config that this status belongs to; None in files of
+    earlier versions.
     """
 
     state: RunState
@@ -58,6 +59,7 @@ class Status:
     seconds: Duration = 0.0
     steps_per_second: Magnitude = 0.0
     accuracy: Score | None = None
+    best_stage: StageIndex | None = None
     best_step: StepCount | None = None
     majority: Score | None = None
     zero_shot: Score | None = None
@@ -70,6 +72,13 @@ class Status:
     def is_derived(self) -> bool:
         """Return whether status.json could not be read, so that the events had to say what happened."""
         return DERIVED in self.reason
+
+    @property
+    def best_place(self) -> tuple[int, int] | None:
+        """Return stage and step of the best prompt so far; None before the first evaluation."""
+        if self.best_step is None:
+            return None
+        return self.stage if self.best_stage is None else self.best_stage, self.best_step
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal status."""

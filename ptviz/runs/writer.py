@@ -163,6 +163,7 @@ class RunWriter:
             step=step,
             kept=step if resumed else None,
             accuracy=best.accuracy if best else None,
+            best_stage=best.stage if best else None,
             best_step=best.step if best else None,
             test=None,
         )
@@ -237,7 +238,9 @@ class RunWriter:
             case StepCompleted():
                 self.status = self.status.with_changes(step=event.step, stage=event.stage, seconds=event.seconds)
             case Evaluated() if event.best:
-                self.status = self.status.with_changes(accuracy=event.accuracy, best_step=event.step)
+                self.status = self.status.with_changes(
+                    accuracy=event.accuracy, best_stage=event.stage, best_step=event.step
+                )
             case Baselines():
                 self.status = self.status.with_changes(majority=event.majority, zero_shot=event.zero_shot)
             case Snapshot():
@@ -262,12 +265,14 @@ class RunWriter:
 
     def _finish(self, event: Finished) -> None:
         self._events.sync()
-        self._write_best_prompt(event.best_step)
+        stage = self.status.stage if event.best_stage is None else event.best_stage
+        self._write_best_prompt(stage, event.best_step)
         self.status = self.status.with_changes(
             state="finished",
             reason=event.reason,
             pid=None,
             accuracy=event.validation,
+            best_stage=stage,
             best_step=event.best_step,
             test=event.test,
             seconds=event.seconds,
@@ -277,11 +282,11 @@ class RunWriter:
         with suppress(StoreError):  # The worker removes it from runs that have ended.
             remove_stop_request(self.run)
 
-    def _write_best_prompt(self, step: int) -> None:
+    def _write_best_prompt(self, stage: int, step: int) -> None:
         """Write the best prompt so far to its own file."""
         saved = self._resume_state or self.run.resume_state()
         if saved is not None:
-            header = snapshots.snapshot_header(saved.stage, step, saved.axes)
+            header = snapshots.snapshot_header(stage, step, saved.axes)
             snapshots.write_tensors(self.folder / "prompt.safetensors", best_state(saved), header)
 
     def _write_status(self, at_once: bool, durable: bool = False) -> None:
@@ -302,8 +307,8 @@ class RunWriter:
                 self._events.append(json.dumps(event_to_json(Failed(reason, self.status.step))).encode())
             self._events.sync()
         with suppress(StoreError):
-            best = self.status.best_step  # 0 is a step, too: the prompt before training may be the best
-            self._write_best_prompt(self.status.step if best is None else best)
+            # Step 0 is a step, too: the prompt before training may be the best.
+            self._write_best_prompt(*(self.status.best_place or (self.status.stage, self.status.step)))
         self.status = self.status.with_changes(state=state, reason=reason[:_MAX_REASON_LENGTH], pid=None)
         with suppress(StoreError):
             write_status(self.folder, self.status)

@@ -163,6 +163,7 @@ class Finished(Event):
     seconds: Duration
     steps_per_second: Magnitude
     reason: Sentence = "all steps done"
+    best_stage: StageIndex | None = None
     tasks: Annotated[tuple[Finished, ...], _PER_TASK] = ()
 
 

@@ -77,6 +77,7 @@ class TrainingProgress:
     step: int = 0
     best_accuracy: float = -1.0
     best_loss: float = math.inf
+    best_stage: int = 0
     best_step: int = 0
     top_accuracy: float = -1.0
     stale: int = 0
@@ -169,7 +170,9 @@ class _TrainingLoop:
         self.validation_examples = self.encode_split("validation", self.method.slots)
         if self.resume_point is not None:
             self.method.load_state_dict(dict(self.resume_point.method))
-            self.progress = TrainingProgress(**self.resume_point.progress)
+            progress = self.resume_point.progress
+            # Earlier versions did not say which stage the best prompt is of.
+            self.progress = TrainingProgress(**{"best_stage": progress.get("stage", 0), **progress})
             self.best_state = {
                 n.removeprefix("best/"): t for n, t in self.resume_point.resume.items() if n.startswith("best/")
             }
@@ -324,7 +327,8 @@ class _TrainingLoop:
         if not self.is_better(evaluated, margin):
             progress.stale += 1
             return evaluated
-        progress.best_accuracy, progress.best_loss, progress.best_step = evaluated.accuracy, evaluated.loss, step
+        progress.best_accuracy, progress.best_loss = evaluated.accuracy, evaluated.loss
+        progress.best_stage, progress.best_step = index, step
         progress.stale, self.best_state = 0, clone_state(self.method.state_dict())
         return mark_best(evaluated)
 
@@ -364,7 +368,7 @@ class _TrainingLoop:
         return mean_event([
             Finished(
                 best, own.score, own.loss, majority_score(task, "test"), without.score, progress.best_step,
-                progress.made, seconds, speed, reason,
+                progress.made, seconds, speed, reason, progress.best_stage,
             )
             for task, best, own, without in zip(self.targets, validation, scores, bare, strict=True)
         ])  # fmt: skip

@@ -26,7 +26,7 @@ from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.prediction_files import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
 from ptviz.runs.prepare_resume import plan_extension, prepare_resume
 from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError
-from ptviz.runs.snapshots import read_tensors, write_resume_state
+from ptviz.runs.snapshots import find_whole_state, read_tensors, write_resume_state
 from ptviz.runs.writer import mark_if_dead
 from ptviz.training import Baselines, Evaluated, Event, Snapshot, StageStarted, StepCompleted, TrainingError
 
@@ -763,6 +763,25 @@ def test_the_prompt_before_training_may_be_the_best(store: Store, config: RunCon
     assert torch.equal(run.snapshot(0, 10)["P"], last)
     assert read_tensors(run.path / "prompt.safetensors")[1]["step"] == "0", "its own step, not the last one"
     assert select_state(run, None, None)[1:] == (0, 0)
+
+
+def test_the_best_prompt_of_an_earlier_stage_is_stored_as_that_stage(store: Store, config: RunConfig) -> None:
+    run, first, last = store.create(config), torch.zeros(3, 8), torch.ones(3, 8)
+    best = {"best_stage": 0, "best_step": 10}
+    with RunWriter(run) as writer:
+        writer.begin(None)
+        writer.write_event(StageStarted(0, "first source", 10))
+        writer.write_event(Evaluated(0, 10, 1.0, 0.9, True, 0.0))
+        writer.write_event(Snapshot(0, 10, {"P": first}, {"best/P": first}, best))
+        writer.write_event(StageStarted(1, "second source", 10))
+        writer.write_event(Evaluated(1, 10, 1.2, 0.5, False, 1.0))
+        writer.write_event(Snapshot(1, 10, {"P": last}, {"best/P": first}, best))
+        assert find_whole_state(run.path, 0, 10) == (run.path / "resume.safetensors", "resume.best/")
+        writer.end("stopped", "stopped by you")
+    header = read_tensors(run.path / "prompt.safetensors")[1]
+    assert (header["stage"], header["step"]) == ("0", "10")
+    assert run.status().best_place == (0, 10)
+    assert select_state(run, None, None)[1:] == (0, 10)
 
 
 def test_predictions_of_an_earlier_version_have_the_new_name_of_a_column(

@@ -128,10 +128,12 @@ def test_competing_stages_keep_the_better_prompt(toy: type[PromptMethod], monkey
         )  # type: ignore[union-attr]
         return (Stage("good", task_objective(self), step_fraction=0.5), replace(worse, step_fraction=0.5))
 
-    left = {}
+    left, place = {}, {}
     for rivals in (True, False):
         monkeypatch.setattr(toy, "stages", lambda self, rivals=rivals: stages(self, rivals))
         events = train_toy(replace(CONFIG, steps=12), source_prompts=make_source_prompts())
         left[rivals] = next(event for event in reversed(events) if isinstance(event, Snapshot)).resume["best/P"]
+        place[rivals] = events[-1].best_stage
+    assert place == {True: 0, False: 1}
     assert (left[False] - 5).abs().max() < 0.01
     assert (left[True] - 5).abs().max() > 0.1
