@@ -145,8 +145,10 @@ def draw_small_multiples(
     """Draw the curves of ``draw_seed_bands`` in one small panel per method, all on the same axes."""
     columns = max(1, min(columns, len(bands)))
     rows = max(1, -(-len(bands) // columns))
-    figure = empty_figure(80 + _PANEL_HEIGHT * rows, margin={"t": 28})
-    known = [level for band in bands for level in (*band.low, *band.high)] + ([zero_shot] if zero_shot else [])
+    # For the app, which has fewer in a row on a phone.
+    panels = {"count": len(bands), "columns": columns, "height": _PANEL_HEIGHT}
+    figure = empty_figure(80 + _PANEL_HEIGHT * rows, margin={"t": 28}, meta={"panels": panels})
+    known = [level for band in bands for level in (*band.low, *band.high)] + ([] if zero_shot is None else [zero_shot])
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     end = max([1, *(band.steps[-1] for band in bands if band.steps)])
     width, height = 1 / columns, 1 / rows
@@ -168,7 +170,8 @@ def draw_small_multiples(
         _draw_seed_band(figure, band, method, metric.value_format, xaxis=x, yaxis=y, showlegend=False)
         _draw_zero_shot_line(figure, [band], zero_shot, metric, xaxis=x, yaxis=y)
         at = {"xref": f"{x} domain", "yref": f"{y} domain", "xanchor": "left", "yanchor": "bottom"}
-        add_text(figure, f"<b>{escape_text(method.title, 24)}</b>", 0, 1.02, font={"size": 12}, **at)
+        title = f"<b>{escape_text(method.title, 24)}</b>"
+        add_text(figure, title, 0, 1.02, font={"size": 12}, name="panel title", **at)
     return figure if bands else add_note(figure, "Select methods to compare them.")
 
 

@@ -89,6 +89,7 @@ def test_small_multiples_fill_the_width_and_name_their_axes(n):
     assert max(axis.domain[1] for axis in axes) > 0.8
     assert sum(axis.title.text == "updates" for axis in axes) == min(n, 4)
     assert figure.layout.yaxis.title.text == "accuracy"
+    assert figure.layout.meta["panels"]["count"] == n == sum(a.name == "panel title" for a in figure.layout.annotations)
 
 
 @pytest.mark.parametrize(

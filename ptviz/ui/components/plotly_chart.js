@@ -21,7 +21,7 @@ function parseZoom(text) {
   const zoom = {};
   for (const part of (text || "").split(",")) {
     const [axis, low, high] = part.split(":");
-    if (/^[xy]axis\d?$/.test(axis) && isFinite(low) && isFinite(high) && low !== "" && high !== "") zoom[axis] = [+low, +high];
+    if (/^[xy]axis\d*$/.test(axis) && isFinite(low) && isFinite(high) && low !== "" && high !== "") zoom[axis] = [+low, +high];
   }
   return zoom;
 }
@@ -47,7 +47,7 @@ function themed(layout, style) {
   };
   layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: text, ...layout.modebar };
   for (const name of Object.keys(layout)) {
-    if (!/^[xy]axis\d?$/.test(name)) continue;
+    if (!/^[xy]axis\d*$/.test(name)) continue;
     layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
   }
   for (const axis of ["xaxis", "yaxis", "zaxis"]) {
@@ -82,7 +82,7 @@ function wrapped(text, lines) {
 
 function shortenTicks(layout, width) {
   for (const [name, axis] of Object.entries(layout)) {
-    if (!/^[xy]axis\d?$/.test(name) || !Array.isArray(axis.ticktext)) continue;
+    if (!/^[xy]axis\d*$/.test(name) || !Array.isArray(axis.ticktext)) continue;
     const lines = name[0] === "y" ? Math.max(1, Math.floor(layout.height / axis.ticktext.length / LINE_HEIGHT)) : 1;
     axis.ticktext = axis.ticktext.map((text) => wrapped(text, lines));
     if (axis.ticktext.some((text) => text.includes("<br>"))) layout.height += 9 * axis.ticktext.length;
@@ -103,12 +103,44 @@ function namePointsInLegend(figure, layout) {
   layout.height += 1.5 * LINE_HEIGHT * Math.ceil(labels.length / 2);
 }
 
+// Small panels stand side by side only as far as their titles have room: on a phone there are fewer in a row.
+const PANELS_IN_ROW = 2;
+const PANEL_TITLE_SIZE = 10;
+
+function regroupPanels(layout) {
+  const panels = layout.meta?.panels;
+  if (!panels) return;
+  const columns = Math.min(panels.columns, PANELS_IN_ROW);
+  const rows = Math.ceil(panels.count / columns);
+  const title = { x: "", y: "" };
+  const axes = (letter) => Array.from({ length: panels.count }, (_, i) => layout[`${letter}axis${i ? i + 1 : ""}`]);
+  for (const letter of ["x", "y"]) for (const axis of axes(letter)) title[letter] ||= axis.title?.text;
+  const name = (axis, letter, shown) => {
+    axis.showticklabels = shown;
+    axis.title = { ...axis.title, text: shown ? title[letter] : "" };
+  };
+  axes("x").forEach((axis, i) => {
+    axis.domain = axis.domain.map((edge) => (edge * panels.columns - (i % panels.columns) + (i % columns)) / columns);
+    name(axis, "x", i + columns >= panels.count);
+  });
+  const before = Math.ceil(panels.count / panels.columns);
+  axes("y").forEach((axis, i) => {
+    const shift = Math.floor(i / panels.columns) - Math.floor(i / columns); // rows, from the top
+    axis.domain = axis.domain.map((edge) => (edge * before - before + shift + rows) / rows);
+    name(axis, "y", i % columns === 0);
+  });
+  for (const one of layout.annotations || []) {
+    if (one.name === "panel title") one.font = { ...one.font, size: PANEL_TITLE_SIZE };
+  }
+  layout.height += panels.height * (rows - before);
+}
+
 // A colour bar at the side takes a third of a phone's width: it lies above the figure, or below where the names of the
 // columns are above. Bars that have a place of their own stay.
 function layColourBars(figure, layout) {
   const bars = figure.data.map((trace) => trace.colorbar || trace.marker?.colorbar).filter((bar) => bar && bar.x === undefined);
   if (bars.length !== 1) return;
-  const below = Object.entries(layout).some(([name, axis]) => /^xaxis\d?$/.test(name) && axis.side === "top");
+  const below = Object.entries(layout).some(([name, axis]) => /^xaxis\d*$/.test(name) && axis.side === "top");
   Object.assign(bars[0], {
     orientation: "h", x: 0.5, xanchor: "center", y: below ? 0 : 1, yanchor: below ? "top" : "bottom", len: 1, ypad: 4,
   });
@@ -148,7 +180,7 @@ function enlargeText(part, scale) {
 
 function follow(node, state) {
   node.on("plotly_relayout", (change) => {
-    for (const axis of Object.keys(node._fullLayout).filter((name) => /^[xy]axis\d?$/.test(name))) {
+    for (const axis of Object.keys(node._fullLayout).filter((name) => /^[xy]axis\d*$/.test(name))) {
       if (!Object.keys(change).some((name) => name.startsWith(axis + ".") )) continue;
       const range = node._fullLayout[axis].range.map(Number);
       const home = (state.home[axis] || {}).range;
@@ -214,6 +246,7 @@ export default function (component) {
     }
     state.narrow = node.clientWidth < NARROW;
     if (state.narrow) {
+      regroupPanels(layout);
       layColourBars(figure, layout);
       namePointsInLegend(figure, layout);
       shortenTicks(layout, node.clientWidth);
