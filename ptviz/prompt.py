@@ -31,7 +31,8 @@ class Spec:
 
     ``common_ids`` are the ids of the backbone's most frequent words (no special, unused or padding tokens), most
     frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2). ``targets`` is
-    the number of target tasks that the method is trained on at once. ``key_values_of_tokens`` returns the backbone's
+    the number of target tasks that the method is trained on at once. ``label_words`` are written as they are read out:
+    with a blank before them where they follow a text. ``key_values_of_tokens`` returns the backbone's
     own keys and values (S, 2, H, m, h) of m token ids at its first positions; None where only sizes are known.
     """
 

@@ -117,8 +117,10 @@ def wilson_interval(hits: int, count: int, level: float = CONFIDENCE_LEVEL) -> C
     return ConfidenceInterval(float(found.low), float(found.high), "rows")
 
 
-def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool = False) -> Verdict:
-    """Return whether a mean difference over seeds lies above ``-margin``, with 95% confidence.
+def judge_claim(
+    differences: Sequence[float], margin: float = 0.0, exact: bool = False, level: float = CONFIDENCE_LEVEL
+) -> Verdict:
+    """Return whether a mean difference over seeds lies above ``-margin``, with 95% confidence or that of ``level``.
 
     It holds if the whole interval does, does not hold if none of it does, and is unclear otherwise, with fewer than
     ``MIN_SEEDS`` seeds, and where the seeds did not vary at all. ``exact`` values, such as counts of parameters, are
@@ -127,7 +129,7 @@ def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool =
     if exact and differences and do_not_vary(differences):
         low = high = float(differences[0])
     else:
-        interval = student_interval(differences)
+        interval = student_interval(differences, level)
         if interval is None or len(differences) < MIN_SEEDS or do_not_vary(differences):
             return "unclear"
         low, high = interval.low, interval.high

@@ -29,6 +29,7 @@ class Family:
 
 _WINDOW = "sliding window: it hides prefix tokens too far back, as PEFT's"
 _EXPERTS = "mixture of experts"
+_UNSHIFTED = "a prefix does not move the positions of the texts"
 
 FAMILIES: tuple[Family, ...] = (
     Family("bert", "BERT", "encoder", "learned"),
@@ -83,10 +84,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("nanochat", "nanochat", "decoder", "rotary", "soft cap on the scores"),
     Family("t5", "T5", "encoder-decoder", "relative bias"),
     Family("mt5", "mT5", "encoder-decoder", "relative bias"),
-    Family("bart", "BART", "encoder-decoder", "learned"),
-    Family("mbart", "mBART", "encoder-decoder", "learned"),
-    Family("m2m_100", "M2M-100, NLLB", "encoder-decoder", "sinusoidal"),
-    Family("blenderbot", "Blenderbot", "encoder-decoder", "learned"),
+    Family("bart", "BART", "encoder-decoder", "learned", _UNSHIFTED),
+    Family("mbart", "mBART", "encoder-decoder", "learned", _UNSHIFTED),
+    Family("m2m_100", "M2M-100, NLLB", "encoder-decoder", "sinusoidal", _UNSHIFTED),
+    Family("blenderbot", "Blenderbot", "encoder-decoder", "learned", _UNSHIFTED),
 )
 """Every family that a test compares with PEFT, or with the model's own scores, at tiny size."""
 

@@ -125,6 +125,8 @@ def select_attention(model: PreTrainedModel) -> None:
     old, new = ROUTED_ATTENTION.get(model.config.model_type, (None, None))
     if new is None:
         model.set_attn_implementation(ATTENTION_NAME)
+        if hasattr(model.config, "relative_attention_num_buckets") and model.config.is_encoder_decoder:
+            _share_learned_bias(model.get_encoder(), model.get_decoder())
         return
     for module in model.modules():
         if type(module) is old:
@@ -132,6 +134,20 @@ def select_attention(model: PreTrainedModel) -> None:
     for part in (model, model.base_model):
         part.__class__ = _with_aside(type(part))
     model.config._attn_implementation_internal = ATTENTION_NAME  # The masks are made for this name.
+
+
+def _share_learned_bias(*stacks: nn.Module) -> None:
+    """Give each self-attention of T5 the function of its stack's learned bias, for the distance to a prefix.
+
+    transformers hands the bias of the own keys on from the first layer, which alone has the table.
+    """
+    for stack in stacks:
+        own: list[Any] = [layer.SelfAttention for layer in stack.modules() if hasattr(layer, "SelfAttention")]
+        table: Any = None
+        for one in own:
+            table = one if one.has_relative_attention_bias else table
+            if table is not None:
+                one.learned_bias = table.compute_bias
 
 
 def _with_aside(kind: type[PreTrainedModel]) -> type[PreTrainedModel]:

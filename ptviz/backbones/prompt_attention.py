@@ -97,8 +97,9 @@ def attend(
     values; ``list_sites`` gets the sites in call order. The softmax is always computed in float32: on a CPU the
     backward pass of low-precision attention takes four times as long.
 
-    A prefix counts as the positions before the first key, as past keys do: ALiBi and a sliding window measure from
-    there, so a causal window hides prefix tokens that are too far back. Encoders see a prefix from everywhere.
+    A prefix counts as the positions before the first key, as past keys do: ALiBi, T5's learned bias (``learned_bias``
+    of the module) and a sliding window measure from there, so a causal window hides prefix tokens that are too far
+    back. Encoders see a prefix from everywhere.
 
     Returns:
         The mixed values (B, q, heads, h), and the weights if ``on_attention`` is given.
@@ -119,7 +120,7 @@ def attend(
         key, value = torch.cat([prefix_key, key], -2), torch.cat([prefix_value, value], -2)
         window = sliding_window if getattr(module, "is_causal", True) else None
         attention_mask = _widen_mask(attention_mask, m, window)
-        position_bias = _widen_bias(position_bias, slopes, m)
+        position_bias = _widen_bias(position_bias, slopes, m, getattr(module, "learned_bias", None))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -166,10 +167,18 @@ def _widen_mask(mask: Tensor | None, m: int, window: int | None) -> Tensor | Non
     return torch.cat([own - torch.arange(-m, 0, device=mask.device) < window, mask], -1)
 
 
-def _widen_bias(bias: Tensor | None, slopes: Tensor | None, m: int) -> Tensor | None:
-    """Return the position bias (..., m + n) with m prefix columns: 0, or further along the slopes of ALiBi."""
-    if bias is None or slopes is None:
-        return None if bias is None else F.pad(bias, (m, 0))
+def _widen_bias(
+    bias: Tensor | None, slopes: Tensor | None, m: int, learned: Callable[..., Tensor] | None
+) -> Tensor | None:
+    """Return the position bias (..., q, m + n) with m prefix columns: further along ALiBi's slopes, learned, or 0."""
+    if bias is None:
+        return None
+    if learned is not None:
+        queries, keys = bias.shape[-2:]
+        ahead = learned(queries, m, device=bias.device, past_seen_tokens=m + keys - queries)
+        return torch.cat([ahead.expand(*bias.shape[:-1], m), bias], -1).float()
+    if slopes is None:
+        return F.pad(bias, (m, 0))
     steps = slopes.float()[:, None, None] * torch.arange(-m, 0, device=bias.device)
     first = bias.float()[..., :1]
     return torch.cat([first + steps, bias.float()], -1)

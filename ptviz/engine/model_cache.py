@@ -82,10 +82,11 @@ def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> Promp
         ValueError: for a bad hyperparameter, or an infix of a method that has no soft tokens in the input.
     """
     from ptviz.methods import build_method
+    from ptviz.training.batches import labels_as_read
 
     sources = config.source_tasks(task.family)
-    length, words = config.training.length, tuple(task.label_words)
-    spec = backbone.make_spec(length, words, sources, len(config.targets))
+    words = labels_as_read(task, backbone)
+    spec = backbone.make_spec(config.training.length, words, sources, len(config.targets))
     method = build_method(config.method, spec, config.hyperparameters, config.training.seed)
     if task.place != "prefix" and not method.slots:
         raise ValueError(

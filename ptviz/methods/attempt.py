@@ -81,7 +81,8 @@ class ATTEMPT(PromptMethod):
         equation=r"P_{instance} = P_{target} + \sum_j a_j P_j, \quad"
         r" a = \mathrm{softmax}_j(\hat{P}_j \cdot \mathrm{LN}(W_{up}\, \mathrm{SiLU}(W_{down}\, \hat{x})) / \tau)",
         idea="Keep the prompts of other tasks frozen; a small attention lets each input mix them into the new prompt.",
-        differs="The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
+        differs="The attention starts from larger random values, of standard deviation 0.05 and not 0.01."
+        " The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
         " padding is not seen. The attention learns at a tenth of the prompt's rate, which is ours; the released"
         " settings have a third.",
         lesson="The prompts of other tasks stay as they are. For each text a small attention network decides how"

@@ -53,7 +53,8 @@ class DePT(PromptMethod):
         equation=r"[P_s;\; E(X) + A B], \quad P_s \in \mathbb{R}^{m \times d}, A \in \mathbb{R}^{s \times r},"
         r" B \in \mathbb{R}^{r \times d}",
         idea="Halve the prompt and spend the saved parameters on a low-rank shift of each word embedding.",
-        differs="A is indexed by the position among real tokens, regardless of padding; no 8/sqrt(r) by default. The"
+        differs="A is indexed by the position among real tokens, regardless of padding. Its s rows are the longest"
+        " text: what the template adds behind a text of that length is not shifted. No 8/sqrt(r) by default. The"
         " default share of the two learning rates, 0.1, is ours. So are the sizes: m = 12 and r = 8 are more parameters"
         " than the ten tokens of prompt tuning here; the paper splits an equal number.",
         lesson="Long prompts make every input longer, and so slower. DePT uses a short prompt and spends the"

@@ -21,7 +21,10 @@ COMMON_DIFFERENCES = (
     "The same for all methods: on tasks with classes the loss is the cross-entropy over the task's label words, where"
     " most papers take it over the whole vocabulary. On text-to-text tasks it is the papers' own: the mean negative"
     " log-likelihood of the target's tokens. Dropout inside the frozen backbone is off unless a run turns it on; the"
-    " code of SMoP, DPT, DePT, ATTEMPT, P-Tuning v2 and residual prompt tuning trains with it."
+    " code of SMoP, DPT, DePT, ATTEMPT, P-Tuning v2 and residual prompt tuning trains with it. Methods with gradients"
+    " are trained by AdamW for a few hundred steps, at rates chosen for the backbone, with a warm-up of 6%, a linear"
+    " decay and gradients clipped at norm 1; prompt tuning, XPrompt, SPoT and SMoP used Adafactor at 0.3 to 0.5, and"
+    " many papers tens of thousands of steps."
 )
 """What differs from the papers in every method."""
 

@@ -50,11 +50,11 @@ def token_ids_for(spec: Spec, m: int, init: str, text: str = "") -> list[int]:
         pool = len(spec.common_ids)
         drawn = torch.randperm(pool)[:m] if m <= pool else torch.randint(pool, (m,))
         return [int(i) for i in spec.common_ids[drawn.to(spec.common_ids.device)]]
-    words = " ".join(spec.label_words) if init == "labels" else text
-    if not words.strip():
+    words = spec.label_words if init == "labels" else (text,)
+    if not "".join(words).strip():
         what = "a task with label words" if init == "labels" else "some words in the hyperparameter `text`"
         raise ValueError(f"init {init!r} needs {what}; got none")
-    ids = spec.tokenise(words)
+    ids = [id for word in words for id in spec.tokenise(word)]
     return (ids * -(-m // len(ids)))[:m]
 
 

@@ -58,7 +58,9 @@ class PTuning(PromptMethod):
         r" \overleftarrow{\mathrm{LSTM}}(P_{i:m})]), \quad [h_1 \dots h_m;\; X]",
         idea="Compute the prompt tokens with a small recurrent network, so that each depends on the others; after"
         " training only its output is used.",
-        differs="The backbone stays frozen, as in the paper's LAMA part; its SuperGLUE results tune the model as well.",
+        differs="The prompt stands together before the text; the paper's stands in several places around it, as the"
+        " template field {prompt:3} can. The backbone stays frozen, as in the paper's LAMA part; its SuperGLUE results"
+        " tune the model as well.",
         lesson="If every prompt vector is trained by itself, it is independent of the others, and training may settle"
         " on a poor prompt. P-Tuning lets a small recurrent network read a row of trained vectors in both"
         " directions and compute the prompt from them, so that each token depends on its neighbours. After"

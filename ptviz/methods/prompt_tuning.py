@@ -60,7 +60,8 @@ class PromptTuning(PromptMethod):
         branch=("direct", "general", "token embeddings"),
         equation=r"\Pr_{\theta;\theta_P}(Y \mid [P; X]), \quad P \in \mathbb{R}^{m \times d}",
         idea="Put m free vectors in front of the text, freeze the whole model, and train only those vectors.",
-        differs="The paper puts the prompt before everything; on encoders it stands right after [CLS].",
+        differs="The prompt starts from sampled words, the paper's from class labels. The paper puts it before"
+        " everything; on encoders it stands right after [CLS], on decoders after a start token and what opens a chat.",
         lesson="A language model turns every word into a vector, a list of d numbers, before it reads anything."
         " Prompt tuning puts m more vectors in front of those of your text. They stand for no word: they start"
         " as copies of a few and are then moved a little at every step, so that the frozen model's answers to"

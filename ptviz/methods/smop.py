@@ -49,7 +49,8 @@ class SMoP(PromptMethod):
         branch=("direct", "mixture of experts", "selection"),
         equation=r"p = \mathrm{softmax}(L_\mu \bar{x}), \quad i = \arg\max_j p_j, \quad [p_i P_i;\; X]",
         idea="Keep k short prompts; a small router reads the text and picks the one that suits it.",
-        differs="Each example is routed by itself; the released code mixes the prompts of the whole batch.",
+        differs="Each example is routed by itself; the released code mixes the prompts of the whole batch, and"
+        " starts them from random values where ours start from sampled words.",
         lesson="One prompt has to suit every input. SMoP keeps k short ones instead, and a router: a small matrix"
         " that looks at the mean of the text's vectors and picks the prompt to use. The probability of this"
         " choice scales the prompt, so that the router can learn whether the choice was good. During training,"
@@ -100,7 +101,7 @@ class SMoP(PromptMethod):
             nn.init.orthogonal_(self.L.weight)
         self.sigma = sigma
         self.top = min(top, k)
-        self.soft_routing = self.top > 1
+        self.soft_routing = self.top == k > 1
 
     def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
         """Return the routing probabilities of each input; with noise during training."""

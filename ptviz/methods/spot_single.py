@@ -205,12 +205,12 @@ class SPoTSingle(PromptMethod):
         self.P.copy_(self.P_0)
 
     def mixture_objective(self, batch: Batch, run: ForwardFn) -> tuple[Tensor, Prompt, Output]:
-        """Return the task loss on examples of the target and the selected sources; 0 on those of the others."""
+        """Return the task loss on examples of the target and the selected sources; those of the others do not count."""
         task = int(batch.task_ids[0])
         if task == len(self.source_tasks) or self.alpha[task] > 0:
             return task_objective(self)(batch, run)
-        prompt, nothing = self(batch), self.alpha.new_zeros(len(batch))
-        return 0.0 * self.P.sum(), prompt, Output(nothing[:, None], nothing)
+        none = self.alpha.new_zeros(0)
+        return 0.0 * self.P.sum(), self(batch), Output(none[:, None], none)
 
     def diagram(self) -> MethodDiagram:
         """Return P, initialised from the most similar source prompts, or trained on their examples first."""

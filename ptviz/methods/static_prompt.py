@@ -52,11 +52,12 @@ class StaticPrompt(PromptMethod, register=False):
         self.eval()
 
     def forward(self, batch: Batch) -> Prompt:
-        """Return the same prompt for every row; the shift follows each row's real tokens, not its padding."""
+        """Return the same prompt for every row; the shift follows each row's real tokens as far as it has rows."""
         delta = None
         if self.shift is not None:
-            position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.shift) - 1)
-            delta = self.shift[position] * batch.text_mask[..., None]
+            position, rows = batch.text_mask.cumsum(1) - 1, len(self.shift)
+            shifted = batch.text_mask & (position < rows)
+            delta = self.shift[position.clamp(0, rows - 1)] * shifted[..., None]
         return Prompt(self.embeddings, self.key_values, delta, self.keep, self.sites)
 
     def stored_parameters(self) -> int:

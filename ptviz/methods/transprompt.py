@@ -65,8 +65,9 @@ class TransPrompt(PromptMethod):
         r" L = \sum_i \omega_i L_i \mp \lambda \bar{H}",
         idea="Learn all tasks together, what they share in one encoder and what is their own in another, and trust"
         " typical examples more; then adapt to the target.",
-        differs="Ours keeps the language model frozen; the original tunes all of it. Encoders are narrower, and example"
-        " weights are a softmax over one task's examples.",
+        differs="Ours keeps the language model frozen; the original tunes all of it. Encoders are narrower, the prompt"
+        " is longer than the released one's single token, and example weights are a softmax over one task's examples,"
+        " taken at the answer and without gradients.",
         lesson="All tasks are learned together at first, your own among them. Two recurrent networks read the same"
         " trained vectors, one of the task's own and one that all tasks share, and the mean of both becomes"
         " the prompt: so the shared one gathers what helps everywhere. Examples near the middle of their class"

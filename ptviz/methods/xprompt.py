@@ -53,7 +53,7 @@ Keep = Annotated[
     Literal["important", "random", "unimportant"],
     Hyperparameter("keep", "which tokens and pieces survive; the last two are the paper's controls"),
 ]
-Search = Annotated[bool, Hyperparameter("search", "choose both shares by validation accuracy, from 10% to 90%")]
+Search = Annotated[bool, Hyperparameter("search", "choose both shares by validation score, then loss, from 10% to 90%")]
 
 
 def count_survivors(candidates: int, share: float) -> int:
@@ -190,11 +190,12 @@ class XPrompt(PromptMethod):
             best = ranking[: count_survivors(int(candidates.sum()), share)]
             mask.zero_().view(-1)[best] = 1.0
 
-        def accuracy(share: float) -> float:
+        def validate(share: float) -> tuple[float, float]:
             set_mask(share)
-            return context.validation_score()[0]
+            score, loss = context.validation_score()
+            return score, -loss  # Text-to-text tasks have no score here.
 
-        set_mask(max(reversed(PRUNING_RATIOS), key=accuracy) if self.search else share)
+        set_mask(max(reversed(PRUNING_RATIOS), key=validate) if self.search else share)
         self.P.copy_(self.mask() * self.P_1)
 
     def merge(self) -> StaticPrompt:

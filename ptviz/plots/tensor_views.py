@@ -264,8 +264,8 @@ VIEWS: tuple[TensorView, ...] = (
         _spectra_over_steps,
         lambda found: spectra.draw_effective_ranks(*found),
         lambda found: spectra.describe_effective_ranks(found[0], found[1]),
-        "How to read it: exp(entropy of the squared singular values). A falling line means that rows become similar; "
-        "near 1, they all point the same way.",
+        "How to read it: exp(entropy of the squared singular values). A falling line means that "
+        "fewer directions hold most of the prompt; near 1, one does: rows that are alike, or a single long row.",
     ),
     TensorView(
         "approximation",
@@ -356,7 +356,7 @@ VIEWS: tuple[TensorView, ...] = (
         _draw_ranks,
         _describe_matrix,
         "How to read it: how many directions the prompt's keys (above) and values (below) use in each head, after the "
-        "mean was subtracted. A dark cell is a head in which the tokens are nearly equal.",
+        "mean was subtracted. In a dark cell the tokens differ along few directions, be it much or little.",
         needs_all_axes=True,
     ),
     TensorView(

@@ -158,9 +158,18 @@ def group_by_length(lengths: Sequence[int], positions: int) -> Iterator[list[int
         start = end
 
 
+def labels_as_read(task: Task, backbone: Backbone) -> tuple[str, ...]:
+    """Return the label words with what they begin with where they are read out: a blank after a text."""
+    return tuple(f"{_label_lead(task, backbone)}{word}" for word in task.label_words)
+
+
+def _label_lead(task: Task, backbone: Backbone) -> str:
+    return task.make_template(backbone.readout_mode).label_lead(backbone.tokeniser)
+
+
 def make_label_readout(task: Task, backbone: Backbone) -> Readout:
     """Return the read-out of a task's label words, or descriptions, with what words begin with where they are read."""
-    lead = task.make_template(backbone.readout_mode).label_lead(backbone.tokeniser)
+    lead = _label_lead(task, backbone)
     spelling = {} if lead == " " else {"lead": lead}
     return backbone.make_readout(task.label_words, task.descriptions, **spelling)
 

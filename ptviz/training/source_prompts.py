@@ -72,6 +72,7 @@ def make_source_prompt(
 def build_source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
     """Return the untrained prompt of a source task."""
     from ptviz.methods import build_method
+    from ptviz.training.batches import labels_as_read
 
-    spec = backbone.make_spec(config.length, tuple(task.label_words))
+    spec = backbone.make_spec(config.length, labels_as_read(task, backbone))
     return build_method(SOURCE_METHOD, spec, source_hyperparameters(m), config.seed)

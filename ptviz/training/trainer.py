@@ -20,7 +20,7 @@ from ptviz.methods.survey_methods import build_method
 from ptviz.prompt import Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
 from ptviz.training.baselines import SHOWN_EXAMPLES, majority_score, measure_baselines, shown_texts
-from ptviz.training.batches import EncodedExamples, expand_references
+from ptviz.training.batches import EncodedExamples, expand_references, labels_as_read
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
@@ -131,7 +131,7 @@ def train(
         check_label_texts(one, backbone.tokeniser)
     if isinstance(method, str):
         names = tuple(source.name for source in sources)
-        spec = backbone.make_spec(config.length, tuple(task.label_words), names, len(targets))
+        spec = backbone.make_spec(config.length, labels_as_read(task, backbone), names, len(targets))
         method = build_method(method, spec, hyperparameters or {}, config.seed)
     lr = config.lr or default_learning_rate(method.card.name, backbone.name)
     own, prompts = tuple(subsample_task(one, config) for one in targets), dict(source_prompts or {})
@@ -390,18 +390,18 @@ def train_source_prompt(backbone: Backbone, task: Task, m: int, config: TrainCon
 def mean_objective(parts: Sequence[TaskBatch], stage: Stage) -> tuple[Tensor, Prompt, Output]:
     """Return a stage's mean objective over the batches of one step, with the first batch's prompt and output.
 
-    Of several batches with routing, the prompt holds the routing of all their rows, and nothing else.
+    A batch whose output has no examples does not count. Of several batches with routing, the prompt holds the routing
+    of all their rows, and nothing else.
     """
     if not parts:
         raise ValueError("expected at least one batch")
-    total = sum(len(batch) for _, batch in parts)
-    loss, found = torch.zeros(()), []
-    for rows, batch in parts:
-        part, prompt, output = stage.objective(batch, rows.make_forward_fn(batch, stage.needs_hidden_states))
-        loss = loss.to(part.device) + part * (len(batch) / total)
-        found.append((prompt, output))
-    prompt, output = found[0]
-    routings = [other.routing.detach() for other, _ in found if other.routing is not None]
+    found = [stage.objective(batch, rows.make_forward_fn(batch, stage.needs_hidden_states)) for rows, batch in parts]
+    total = max(1, sum(len(output.nll) for _, _, output in found))
+    loss = torch.zeros((), device=found[0][0].device)
+    for part, _, output in found:
+        loss = loss + part * (len(output.nll) / total)
+    _, prompt, output = found[0]
+    routings = [other.routing.detach() for _, other, _ in found if other.routing is not None]
     return loss, Prompt(routing=torch.cat(routings)) if len(routings) > 1 else prompt, output
 
 

@@ -13,9 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
 
 from ptviz.backbones import Backbone, BackboneError, load_backbone, loading, wrap_model
 from ptviz.backbones import prompt_attention as attention_module
+from ptviz.backbones.base import shift_right
 from ptviz.backbones.families import FAMILIES, REFUSED_FAMILIES, Family, describe_families
 from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.backbones.label_tokens import assign_label_tokens
@@ -188,11 +190,61 @@ def test_targets_after_padding_score_as_without_it(family: Family, ways: str) ->
         torch.testing.assert_close(backbone(alone, one, readout).nll[0], together[row], **CLOSE)
 
 
+LEARNED = pytest.mark.parametrize("name", ["t5", "mt5"])
+"""Families that learn a bias for each distance."""
+
+
+@LEARNED
+@torch.no_grad()
+def test_a_prefix_of_a_t5_decoder_is_transformers_past(name: str) -> None:
+    backbone, rows = backbone_for(BY_TYPE[name]), rows_of(backbone_for(BY_TYPE[name]), 0)
+    own = [one.SelfAttention.site for one in backbone.model.get_decoder().modules() if hasattr(one, "SelfAttention")]
+    sites = torch.zeros(backbone.sites, dtype=torch.bool).index_fill(0, torch.tensor(own), True)
+    key_values = torch.randn(backbone.sites, 2, 1, backbone.heads, M, backbone.head_width)
+    batch = replace(rows.make_batch(range(8)), targets=torch.arange(32).reshape(8, 4) + 3)
+    prompt = Prompt(key_values=key_values, sites=sites)
+    ours = backbone(batch, prompt, backbone.make_vocabulary_readout()).nll
+
+    past = DynamicCache()
+    for layer, site in enumerate(own):
+        past.update(*(one.expand(8, -1, -1, -1) for one in key_values[site]), layer)
+    model = model_for(BY_TYPE[name])
+    logits = model(
+        input_ids=batch.input_ids, attention_mask=batch.mask.long(),
+        past_key_values=EncoderDecoderCache(past, DynamicCache()),
+        decoder_input_ids=shift_right(batch.targets, model.config.decoder_start_token_id),
+    ).logits  # fmt: skip
+    theirs = F.cross_entropy(logits.mT, batch.targets, reduction="none").mean(1)
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+    written = generate(backbone, batch, prompt, GenerationSettings(max_new_tokens=6))
+    assert written == slow_greedy(backbone, batch, prompt, 6)
+
+
+@LEARNED
+@torch.no_grad()
+def test_a_prefix_of_a_t5_encoder_has_the_distance_of_the_words_before(name: str) -> None:
+    """At the first site keys have no context: those of the first words as a prefix give the weights of the whole."""
+    backbone = backbone_for(BY_TYPE[name])
+    ids, weights = torch.arange(12)[None] + 5, []
+
+    def keep(site: int, found: Tensor) -> None:
+        if site == 0:
+            weights.append(found)
+
+    encoder = backbone.model.get_encoder()
+    encoder(input_ids=ids, on_attention=keep)
+    ahead = backbone.key_values_of_tokens(ids[0, :M].tolist())[:, :, None]
+    encoder(input_ids=ids[:, M:], on_attention=keep, prompt_kv=ahead)
+    torch.testing.assert_close(weights[1], weights[0][:, :, M:], **CLOSE)
+
+
 @pytest.mark.parametrize("name", ["bloom", "mpt", "gemma2", "mistral"])
 def test_a_prefix_at_another_distance_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Companion: a prefix without ALiBi's distance, and one that a window does not hide."""
     widen_mask, widen_bias = attention_module._widen_mask, attention_module._widen_bias
-    monkeypatch.setattr(attention_module, "_widen_bias", lambda bias, slopes, m: widen_bias(bias, None, m))
+    monkeypatch.setattr(
+        attention_module, "_widen_bias", lambda bias, slopes, m, learned: widen_bias(bias, None, m, learned)
+    )
     monkeypatch.setattr(attention_module, "_widen_mask", lambda mask, m, window: widen_mask(mask, m, None))
     with pytest.raises(AssertionError):
         prefixed(BY_TYPE[name])

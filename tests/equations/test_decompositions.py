@@ -257,6 +257,18 @@ def test_xprompt_searches_the_share_that_validates_best() -> None:
     assert method.gamma.tolist() == [0] * 8 + [1] * 2
 
 
+def test_xprompt_searches_by_loss_where_there_is_no_score() -> None:
+    """Text-to-text tasks give the score 0 for every share."""
+    values = {"m": 10, "pieces": 4, "search": True}
+    method = build_method("xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), values)
+    assert isinstance(method, XPrompt)
+    context = context_of(torch.arange(10.0), [], method)
+    best = count_survivors(10, 0.3)
+    loss = replace(context, validation_score=lambda: (0.0, abs(float(method.gamma.sum()) - best)))
+    method.prune_tokens(loss)
+    assert int(method.gamma.sum()) == best
+
+
 @pytest.mark.parametrize(("keep", "left"), [("important", {0, 2, 5}), ("unimportant", {1, 3, 4})])
 def test_xprompt_controls_keep_others(keep: str, left: set[int]) -> None:
     """The reversed prompt keeps exactly what the method prunes."""

@@ -159,6 +159,7 @@ def test_dept_shifts_nothing_beyond_its_rows() -> None:
     position = batch.text_mask.cumsum(1)
     assert (delta[batch.text_mask & (position > 2)] == 0).all(), "the last row of A B is not everyone's"
     assert (delta[batch.text_mask & (position <= 2)] != 0).any(1).all()
+    torch.testing.assert_close(method.merge()(batch).delta, delta, msg="at inference as in training")
 
 
 def test_smop_trains_its_router_only_through_the_probability() -> None:

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.methods import ATTEMPT, PromptMethod, SPoTMulti, SPoTSingle, StageContext, build_method
+from ptviz.methods import ATTEMPT, PromptMethod, SPoTMulti, SPoTSingle, Stage, StageContext, build_method
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.methods.spot_single import EMBEDDING_STEP_FRACTION, average_similarity, per_token_similarity
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.training import Snapshot, StageStarted, StepCompleted, TrainConfig, train
 from ptviz.training.source_prompts import make_source_config
-from ptviz.training.trainer import train_source_prompt
-from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
+from ptviz.training.trainer import mean_objective, train_source_prompt
+from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely, rows_of
 
 Vector = list[float]
 Matrix = list[Vector]
@@ -312,6 +312,11 @@ def test_spot_trains_only_on_selected_sources_and_the_target() -> None:
         heard.append(bool(method.P.grad.abs().max() > 0))
     assert heard == [False, True, True], "the first source was not picked; number 2 is the target"
     assert len(ran) == 2
+    rows, stage = rows_of(backbone, M), Stage("mixture", method.mixture_objective)
+    parts = [(rows, replace(batch, task_ids=torch.full_like(batch.task_ids, task))) for task in (0, 2)]
+    alone, _, _ = mean_objective(parts[1:], stage)
+    torch.testing.assert_close(mean_objective(parts, stage)[0], alone, msg="what is not picked dilutes no loss")
+    assert mean_objective(parts[:1], stage)[0].item() == 0
 
 
 CONFIG = TrainConfig(steps=10, source_steps=3, batch=8, lr=0.05, evaluate_every=2, snapshot_every=1)

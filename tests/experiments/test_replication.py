@@ -67,6 +67,19 @@ def test_a_finding_holds_only_if_all_of_it_does():
     assert evaluate_study(both, lambda arm, metric: values[arm.label]).verdict == "does not hold"
 
 
+def test_one_of_several_comparisons_fails_a_finding_at_a_stricter_level():
+    close = [0.70, 0.75, 0.74, 0.71, 0.75]  # 95% sure of being lower, 97.5% not
+    values = {"a": dict(enumerate(close)), "b": dict(enumerate([0.78, 0.78, 0.76, 0.78, 0.76]))}
+
+    def judge(*compared: Comparison):
+        return evaluate_study(finding(*compared), lambda arm, _: {s: (v,) for s, v in values[arm.label].items()})
+
+    assert judge(Comparison("a", "b")).verdict == "does not hold"
+    two = judge(Comparison("a", "b"), Comparison("b", "a", margin=0.5))
+    assert [one.verdict for one in two.differences] == ["does not hold", "holds"]
+    assert two.verdict == "unclear"
+
+
 def test_several_settings_are_taken_together_by_seed():
     compared = Comparison("a", "b", across="sd", lower=True)
     values = {

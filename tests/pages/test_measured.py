@@ -53,7 +53,7 @@ def test_a_link_fills_the_form_with_another_routing(page: Page, trained: Callabl
 
 
 def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3, top=2).id)))
+    at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3, top=3).id)))
     before = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     at = pressed(at, "temperatures")
     assert "temperature" in figures(at)

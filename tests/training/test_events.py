@@ -297,3 +297,20 @@ def test_limits_on_rows_are_respected() -> None:
     end = list(run(config=config))[-1]
     assert end.test in (0.0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0)
     assert round(end.validation * 6, 6).is_integer()
+
+
+@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2"])
+def test_label_words_start_a_prompt_as_they_are_read_out(name: str) -> None:
+    """After a text a word begins with a blank, which is another token of a byte-level vocabulary."""
+    backbone = backbone_of("gpt2")
+    words = [backbone.tokenise(f" {word}") for word in TASK.label_words]
+    assert words != [backbone.tokenise(word) for word in TASK.label_words], "or this shows nothing"
+    start = next(event for event in train(name, backbone, TASK, SHORT, hyperparameters={"init": "labels", "m": 3})
+                 if isinstance(event, Snapshot))  # fmt: skip
+    if name == "prompt-tuning":
+        rows = [backbone.embedding_table[ids].float().mean(0) for ids in words][:3]
+        torch.testing.assert_close(start.method["P"][: len(rows)], torch.stack(rows))
+        return
+    ids = [one for word in words for one in word]
+    own = backbone.key_values_of_tokens((ids * 3)[:3])
+    torch.testing.assert_close(start.method["KV"], own)

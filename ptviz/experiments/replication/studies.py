@@ -124,7 +124,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
             Arm("at the start", "prompt-tuning", (ArmSetting({"m": 50}),), "rank_start"),
         ),
         (Comparison("trained", "at the start", "rank", lower=True),),
-        note="Effective rank: the exponential of the entropy of the normalised singular values.",
+        note="Effective rank: the exponential of the entropy of the normalised squared singular values, not centred.",
     ),
     ReplicationStudy(
         "experts", "A mixture of decomposed prompts beats its single expert and its hard selection.",

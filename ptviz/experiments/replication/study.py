@@ -3,7 +3,8 @@
 Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole 95%
 interval of the mean difference (Student's, over seeds) lies on the claim's side, "does not hold" if it lies on the
 other, and is "unclear" otherwise, below five seeds, and where all seeds gave the same difference. A study holds only if
-each of its comparisons does, so its comparisons need no correction for their number.
+each of its comparisons does, which needs no correction for their number. It does not hold if one comparison does not,
+at a level that is divided by their number (Bonferroni).
 """
 
 from __future__ import annotations

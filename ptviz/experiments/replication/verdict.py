@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ptviz.analysis.statistics import ConfidenceInterval, Verdict, judge_claim, student_interval
+from ptviz.analysis.statistics import CONFIDENCE_LEVEL, ConfidenceInterval, Verdict, judge_claim, student_interval
 from ptviz.experiments.replication.study import Arm, Comparison, ReplicationStudy
 
 StudyVerdict = Verdict | Literal["not run"]
@@ -31,7 +31,7 @@ class ComparisonResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study with its verdict: it holds if every comparison holds, and fails if any fails."""
+    """A study with its verdict: it holds if every comparison does, and does not if one fails after a correction."""
 
     study: ReplicationStudy
     verdict: StudyVerdict
@@ -48,11 +48,18 @@ def evaluate_study(study: ReplicationStudy, values: MeasuredValues) -> StudyResu
     found = tuple(_compare_arms(study, compared, values) for compared in study.comparisons)
     verdicts = {difference.verdict for difference in found}
     verdict: StudyVerdict = "holds" if verdicts == {"holds"} else "unclear"
-    if "does not hold" in verdicts:
+    if any(_fails(difference, len(found)) for difference in found):
         verdict = "does not hold"
     elif "not run" in verdicts:
         verdict = "not run"
     return StudyResult(study, verdict, min((len(d.differences) for d in found), default=0), found)
+
+
+def _fails(result: ComparisonResult, comparisons: int) -> bool:
+    """Return whether a comparison does not hold at a level divided by their number (Bonferroni): any would do."""
+    compared, level = result.compared, 1 - (1 - CONFIDENCE_LEVEL) / comparisons
+    exact = compared.metric in EXACT_METRICS
+    return judge_claim(result.differences, compared.margin, exact, level) == "does not hold"
 
 
 def _compare_arms(study: ReplicationStudy, compared: Comparison, values: MeasuredValues) -> ComparisonResult:

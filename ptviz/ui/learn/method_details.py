@@ -100,10 +100,11 @@ def list_advantages_and_limits(name: str, shape: BackboneInfo) -> tuple[list[str
     elif "encoder" in kinds:
         good.append("Prompt tokens share an encoder, so an update for one token also moves the others.")
     if list_methods()[name].uses_source_tasks:
-        good.append("It starts from prompts learned on other tasks.")
+        learns = "starts from prompts learned on" if built.needs_source_prompts else "also learns from the examples of"
+        good.append(f"It {learns} other tasks.")
         limits.append("It needs source tasks with labelled examples, and time to train on them first.")
     if any(stage.optimiser == "evolution" for stage in built.stages()):
         good.append("It needs no gradients: forward passes of the backbone are enough.")
     if len(built.stages()) > 1:
-        limits.append(f"It trains in {len(built.stages())} stages, each with its own settings.")
+        limits.append(f"It trains in {len(built.stages())} stages.")
     return good, limits

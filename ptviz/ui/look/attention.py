@@ -27,7 +27,8 @@ from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
 
 LESSON = (
     "Prompt tokens act through [[attention]] alone: attention weights sum to 1, so what the prompt tokens "
-    "receive, the text tokens lose. The attention mass on the prompt shows how much the prompt influences the output. "
+    "receive, the text tokens lose. The attention mass on the prompt shows how much room it takes at a layer; how much "
+    "it changes the output depends on its values, too: leave tokens out on the page Embeddings to measure that. "
     "**Try:** move the step and watch the mass change as the prompt trains, and type a sentence of your own."
 )
 _MASS_CAPTION = (
