@@ -9,11 +9,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ptviz.figures.csv_export import figure_to_csv
-from ptviz.figures.linked_selection import has_pickable_trace
-from ptviz.plots.alt_text import alt_of
 from ptviz.plots.snippet import call_snippet
 from ptviz.profanity import profanity_filter
 from ptviz.ui.classroom import hide_folders
+from ptviz.ui.components.drawn_figures import draw_figure
 from ptviz.ui.components.figure_frame import figure_frame, server_tools, tools_data
 from ptviz.ui.components.plotly_chart import plotly_chart
 
@@ -41,27 +40,31 @@ def render_plot(
     that stores the zoom.
     """
     shows_profanity = bool(st.session_state.get(_SHOW_PROFANITY))
-    with profanity_filter(masks=not shows_profanity) as profanity:
-        figure = plot(*args, **options)
+    drawn = draw_figure(plot, args, options, masks=not shows_profanity)
+
+    def export_csv() -> str:
+        with profanity_filter(masks=not shows_profanity):
+            return figure_to_csv(plot(*args, **options))
+
     snippet = hide_folders(call_snippet(plot, *args, **options))
-    if profanity.found and shows_profanity:
+    if drawn.profane_words and shows_profanity:
         snippet = _without_mask(snippet)
     tools = tools_data(title, filename, csv=True, python=True)
     with figure_frame(key) if filename else st.container(gap="xsmall"):
         plotly_chart(
-            figure,
-            alt_of(figure),
+            drawn.json,
+            drawn.alt,
             key=key,
             tools=tools,
             toolbar=toolbar,
-            on_pick=on_pick if has_pickable_trace(figure) else None,
+            on_pick=on_pick if drawn.is_pickable else None,
             zoom_param=zoom_param,
         )
         if caption:
             st.caption(caption)
-        if profanity.found:
-            _profanity_switch(len(profanity.found), shows_profanity, key)
-        server_tools(key, filename, lambda: figure_to_csv(figure), snippet)
+        if drawn.profane_words:
+            _profanity_switch(drawn.profane_words, shows_profanity, key)
+        server_tools(key, filename, export_csv, snippet)
 
 
 def _without_mask(snippet: str) -> str:

@@ -45,7 +45,7 @@ def preload_plotly() -> None:
 
 
 def plotly_chart(
-    figure: Any,
+    figure: str,
     alt: str,
     *,
     key: str,
@@ -54,7 +54,7 @@ def plotly_chart(
     zoom_param: str | None = None,
     on_pick: Callable[[list[int], bool], None] | None = None,
 ) -> None:
-    """Draw a plotly figure, or update the one under this key without losing its zoom.
+    """Draw a plotly figure, given as its JSON, or update the one under this key without losing its zoom.
 
     ``alt`` is its alternative text; ``tools`` is what ``tools_data`` returns for it; ``toolbar`` shows plotly's buttons
     for zoom on hover; ``zoom_param`` is the query parameter that stores the zoom. ``on_pick`` is called with the
@@ -63,7 +63,7 @@ def plotly_chart(
     """
     start = str(st.query_params.get(zoom_param, "")) if zoom_param else ""
     data = {
-        "figure": figure.to_json(),
+        "figure": figure,
         "alt": alt,
         "toolbar": toolbar,
         "zoom": start[:200],
