@@ -23,7 +23,7 @@ _MEASURING, _TRIED = "measuring-speed", "tried-to-measure"
 _POLL_SECONDS = 0.6
 _METRIC_WIDTH = 130
 """Pixels: two lie side by side in the column of the plan, and on a phone."""
-_MEASURE_HELP = "loads the backbone and trains four steps that are not kept; a run in progress pauses meanwhile"
+_MEASURE_HELP = "loads the backbone and trains four steps that are not saved; a run in progress pauses meanwhile"
 
 
 def render_run_estimate(config: RunConfig) -> RunEstimate:

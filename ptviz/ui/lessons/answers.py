@@ -1,4 +1,4 @@
-"""What a reader has answered: kept in the address, so that a link hands it in, and written as CSV.
+"""What a reader has answered: saved in the address, so that a link hands it in, and written as CSV.
 
 The address has one parameter for each lesson, ``soft-prompt=4~1~0``: the prediction (a number, or the number of the
 choice from 0) and the answers to the two questions, as far as they were given.

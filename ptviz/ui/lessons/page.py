@@ -1,4 +1,4 @@
-"""The page Lessons: predict, measure, read why, answer two questions; the answers are kept in the address."""
+"""The page Lessons: predict, measure, read why, answer two questions; the answers are saved in the address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptviz.ui.lessons.runs import find_own, find_recorded, measured_value, rende
 
 INTRODUCTION = (
     "Eight short lessons on [[soft prompt|soft prompts]]. Each asks for your prediction before it shows a measurement. "
-    "All numbers are read from real runs on this computer, and you can repeat each experiment. Your answers are kept "
+    "All numbers are read from real runs on this computer, and you can repeat each experiment. Your answers are saved "
     "in the address of this page: copy it to continue later, or to hand it in."
 )
 _RECORDED, _OWN = "recorded", "my own"
