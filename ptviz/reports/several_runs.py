@@ -66,7 +66,7 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
     best = summaries[0]
     sentences = [
         f"The best mean test {metric.noun} is {metric.format(best.mean)}, of {method_title(best.method)} over "
-        f"{len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}."
+        f"{best.seed_count} seed{'s' if best.seed_count > 1 else ''}."
     ]
     note = (
         f"Intervals are Student's 95% intervals over seeds; those marked{INTERVAL_MARKS['rows']} are bootstrap "
@@ -83,7 +83,7 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
                 "p is that of the paired t test, corrected by Holm over these pairs.",
             )
         )
-        if max(len(one.seeds) for one in summaries) < MIN_SEEDS:
+        if max(one.seed_count for one in summaries) < MIN_SEEDS:
             sentences.append(f"There are too few seeds for a verdict, which needs {MIN_SEEDS} of each method.")
     parts += [Code("For a paper, LaTeX", latex_table(columns, cells)), Code("Markdown", markdown_table(columns, cells))]
     return Section("Results", sentences, parts)

@@ -184,7 +184,7 @@ def display_rows(
             "Length": one.length,
             "File (MB)": to_mebibytes(one.size),
             "Steps to 90 / 95% of best": None if one.steps95 is None else f"{one.steps90:.0f} / {one.steps95:.0f}",
-            "Seeds": len(one.seeds),
+            "Seeds": one.seed_count,
         }
         for one in order
     ]
