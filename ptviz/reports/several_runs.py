@@ -22,11 +22,12 @@ from ptviz.plots import (
 from ptviz.plots.comparison import load_results_of
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
-from ptviz.plots.run_tables import settings_table
+from ptviz.plots.run_tables import check_seeds_of_methods, settings_table
 from ptviz.reports.bibliography import HOLM, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
 from ptviz.reports.run_report import figure_part, repeat_section
 from ptviz.runs import Run
+from ptviz.runs.store import summarise
 from ptviz.tasks.metrics import Metric, shared_metric
 
 
@@ -34,7 +35,8 @@ def comparison_report(runs: Sequence[RunOrId]) -> Report:
     """Return the report of a comparison: runs of one method are its seeds.
 
     Raises:
-        ValueError: for fewer than two finished runs, or runs on different tasks or backbones.
+        ValueError: for fewer than two finished runs, runs on different tasks or backbones, or runs of one method that
+            share a seed or differ in other settings than the seed.
         StoreError: if a run does not exist or cannot be read.
     """
     found = [run for run in get_runs(runs) if run.status().state == "finished"]
@@ -45,6 +47,7 @@ def comparison_report(runs: Sequence[RunOrId]) -> Report:
             what = name.removesuffix("_names")
             raise ValueError(f"{what}: a comparison is of runs on one {what}; got {', '.join(sorted(values))}")
     metric = shared_metric(run.metric for run in found)
+    check_seeds_of_methods([summarise(run) for run in found])
     methods = list(dict.fromkeys(run.config.method for run in found))
     config = found[0].config
     subtitle = f"{', '.join(map(method_title, methods))} on {config.backbone}, task {config.task_names}"

@@ -101,6 +101,23 @@ def test_curves_of_loss_and_metric_and_settings_are_compared(page: Page, make_ru
     assert settings.to_dict("records") == [{"setting": "m", "run 1": "6", "run 0": "5"}]
 
 
+def test_a_report_of_other_settings_is_refused_with_the_reason(page: Page, make_run: MakeRun) -> None:
+    def shown(*runs: Run) -> tuple[list[str], list[str]]:
+        at = well(page("train/runs.py", pick=",".join(run.id for run in runs)))
+        buttons = [button.proto.label for button in at.get("download_button")]
+        return [label for label in buttons if label == "Report"], [
+            one.value for one in at.text if one.value.startswith("No report")
+        ]
+
+    one, rate, twin = make_run(lr=0.1), make_run(lr=0.3), make_run(lr=0.1)
+    (said,) = shown(one, rate)[1]
+    assert "Prompt Tuning: expected runs that differ in the seed alone" in said
+    assert "these differ in lr. Leave out all but one choice of settings" in said
+    assert shown(one, twin)[0] == []
+    assert "got several of seed 0" in shown(one, twin)[1][0]
+    assert shown(one, make_run(lr=0.1, method="dept")) == (["Report"], [])
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_deleting_says_what_is_deleted_and_is_not_the_filled_button(page: Page, make_run: MakeRun, count: int) -> None:
     runs = [make_run() for _ in range(count)]

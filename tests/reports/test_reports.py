@@ -119,8 +119,8 @@ def test_figures_and_tables_have_their_data_as_csv(predicted: Callable[..., Run]
 
 
 def test_methods_are_compared_with_intervals_and_tables_for_papers(store: Store) -> None:
-    runs = [make_run(store, f"{i}", method=method, hyperparameters={}) for i, method in enumerate(
-        ("prompt-tuning", "prompt-tuning", "dept"))]  # fmt: skip
+    runs = [make_run(store, f"{method} {seed}", seed=seed, method=method, hyperparameters={})
+            for method, seed in (("prompt-tuning", 0), ("prompt-tuning", 1), ("dept", 0))]  # fmt: skip
     found = check_self_contained(comparison_report([run.id for run in runs]).to_html())
     assert "\\begin{tabular}" in found.text
     assert "| method | test |" in found.text
@@ -133,6 +133,22 @@ def test_methods_are_compared_with_intervals_and_tables_for_papers(store: Store)
         comparison_report([runs[0].id, other.id])
     with pytest.raises(ValueError, match="needs two or more finished runs; got 1"):
         comparison_report([runs[0].id])
+
+
+def test_runs_that_are_no_seeds_of_a_method_are_not_compared(store: Store) -> None:
+    runs = [make_run(store, f"{seed}", seed=seed) for seed in range(2)]
+    again, longer = make_run(store, "again", device="cpu"), make_run(store, "longer", made=12, seed=2)
+    used = make_run(store, "another rate", seed=3)
+    environment = used.path / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"lr": 0.3}))
+    with pytest.raises(ValueError, match="Prompt Tuning: expected one run for each seed; got several of seed 0"):
+        comparison_report([*runs, again])
+    with pytest.raises(ValueError, match=r"Prompt Tuning: expected runs that differ in the seed .*differ in steps\."):
+        comparison_report([*runs, longer])
+    with pytest.raises(ValueError, match=r"these differ in lr\. Leave out all but one choice of settings"):
+        comparison_report([*runs, used])
+    other = make_run(store, "other", method="dept", hyperparameters={})
+    assert comparison_report([runs[1], again, other]).title == "Comparison of 2 methods", "a device is no setting"
 
 
 def test_transfer_is_reported(store: Store) -> None:
@@ -164,7 +180,7 @@ def test_a_report_without_figures_carries_no_library() -> None:
 def test_the_shell_writes_reports(
     predicted: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [predicted(f"run {i}", made=8 + 4 * i) for i in range(2)]
+    runs = [predicted(f"run {i}", seed=i) for i in range(2)]
     assert cli.run(["report", runs[0].id, "-o", str(tmp_path / "one.html"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {

@@ -343,7 +343,7 @@ def render_comparison_section(picked: list[RunSummary]) -> None:
             key="csv",
         )
         if _are_comparable(picked):
-            report_download(lambda: _make_report(picked), "comparison-report")
+            _render_report_button(picked)
     if len(picked) > 1:
         _render_settings(picked)
 
@@ -352,6 +352,18 @@ def _are_comparable(picked: list[RunSummary]) -> bool:
     """Return whether a report can compare the runs: several finished ones on one task and backbone."""
     finished = [one.config for one in picked if one.status.state == "finished"]
     return len(finished) > 1 and len({(config.task_names, config.backbone) for config in finished}) == 1
+
+
+def _render_report_button(picked: list[RunSummary]) -> None:
+    """Show the button of a report, or why there is none: a browser says of a refused download only that it failed."""
+    from ptviz.plots.run_tables import check_seeds_of_methods
+
+    try:
+        check_seeds_of_methods([one for one in picked if one.status.state == "finished"])
+    except ValueError as error:
+        st.text(f"No report. {error}.")
+        return
+    report_download(lambda: _make_report(picked), "comparison-report")
 
 
 def _make_report(picked: list[RunSummary]) -> Report:
