@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure
+from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure, named_ticks
 from ptviz.figures.style import BLUE, PROMPT, escape_text, format_number
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
@@ -106,7 +106,7 @@ def _axis_labels(names: Sequence[str], count: int) -> dict[str, object]:
     """Return tick labels at integer positions, not as categories: two names may be equal once shortened."""
     if not names or len(names) > _MAX_NAMED:
         return {"dtick": 1} if count <= _MAX_TICKS else {"tickformat": "d"}
-    return {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, 24) for name in names]}
+    return named_ticks(names, 24)
 
 
 def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
