@@ -16,6 +16,9 @@ import pytest
 
 from ptviz import cli
 from ptviz.methods import list_methods
+from ptviz.plots import error_summary
+from ptviz.plots.prediction_errors import describe_changes
+from ptviz.plots.predictions import read_predictions
 from ptviz.reports.bibliography import CALIBRATION, HOLM, MCNEMAR, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
 from ptviz.reports.run_report import run_report
@@ -106,6 +109,32 @@ def test_a_run_is_reported_whole(predicted: Callable[..., Run], store: Store) ->
     assert all(figure["data"] for figure in figures)
     labels = [value for tag, name, value in found.attributes if tag == "div" and name == "aria-label"]
     assert len([label for label in labels if len(label) > 20]) >= 5
+
+
+def test_texts_are_reported_by_their_scores_as_on_the_page(store: Store) -> None:
+    run = make_run(store)
+    environment = run.path / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"metric": "rouge-l"}))
+    table = {
+        "text": ["one", "two", "three", "four"],
+        "references": [["a b"], ["c d"], ["e f"], ["g h"]],
+        "predicted": ["a b", "c d and more", "e", "g"],
+        "score": [1.0, 0.8, 0.4, 0.5],
+        "zero_shot": ["a b", "c", "e f g", "g"],
+        "zero_shot_score": [1.0, 0.5, 0.8, 0.5],
+    }
+    pd.DataFrame(table).to_parquet(run.path / "predictions.parquet")
+    text = check_self_contained(run_report(run).to_html()).text
+    assert "1 of 4 test outputs equal a reference (25.0%" in text
+    assert describe_changes(read_predictions(run)) in text
+    assert "1 of 4 outputs score higher and 1 score lower" in text
+    assert "McNemar's exact test" not in text
+    assert "by the prompt" not in text
+    for title, shown, hidden in (("Higher", "c d and more", "e f g"), ("Lower", "e f g", "c d and more")):
+        rows = text.split(f"{title} score than zero-shot", 1)[1].split("The 1 with the highest score of 1.")[0]
+        assert (shown in rows, hidden in rows) == (True, False)
+    found = error_summary(run)
+    assert (found["changes"], found["score_changes"]) == (None, {"higher": 1, "lower": 1})
 
 
 def test_figures_and_tables_have_their_data_as_csv(predicted: Callable[..., Run]) -> None:
