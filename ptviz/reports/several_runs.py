@@ -11,6 +11,7 @@ from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, t
 from ptviz.analysis.statistics import INTERVAL_MARKS, MIN_SEEDS
 from ptviz.analysis.text_tables import latex_table, markdown_table
 from ptviz.experiments.run_results import with_row_scores
+from ptviz.experiments.transfer_results import DEFAULT_ROWS
 from ptviz.plots import (
     plot_comparison,
     plot_convergence,
@@ -135,7 +136,10 @@ def transfer_report(runs: Sequence[RunOrId]) -> Report:
         ),
         Section(
             "Transfer without training",
-            ["Each prompt answers the test examples of each task as it is. Empty cells were not measured."],
+            [
+                f"Each prompt answers up to {DEFAULT_ROWS} validation examples of each task as it is. Empty cells were "
+                "not measured."
+            ],
             [figure_part("Measured transfer", plot_transfer, found)],
         ),
         repeat_section(

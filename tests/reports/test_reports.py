@@ -185,6 +185,8 @@ def test_transfer_is_reported(store: Store) -> None:
     found = check_self_contained(transfer_report(runs).to_html())
     assert "@inproceedings{vu2022spot" in found.text
     assert f"ptviz report --transfer {runs[0].id} {runs[1].id}" in found.text
+    assert "Each prompt answers up to 200 validation examples of each task as it is." in found.text
+    assert "test examples" not in found.text
     with pytest.raises(ValueError, match="transfer needs two or more runs; got 1"):
         transfer_report(runs[:1])
 
