@@ -38,6 +38,18 @@ def test_conditions_filter_by_any_setting(page: Page, make_run: MakeRun, store: 
     assert names(at) == ["short"]
 
 
+def test_a_condition_that_the_form_adds_finds_its_run(page: Page, make_run: MakeRun) -> None:
+    make_run(name="it's", lr=2 / 3)
+    make_run(name="other", lr=0.5)
+    for setting, value, text in (("lr", 2 / 3, "lr=0.666667"), ("name", "it's", None)):
+        at = page("train/runs.py")
+        at.selectbox(key="filter-name").set_value(setting).run()
+        at.selectbox(key=f"filter-value-{setting}").set_value(value).run()
+        well(at.button(key="filter-add").click().run())
+        assert names(at) == ["it's"]
+        assert text in (None, at.text_input(key="q").value)
+
+
 def test_tags_notes_and_pins_are_saved_and_shown(page: Page, make_run: MakeRun, store: Store, hostile: str) -> None:
     runs = [make_run(name=f"run {i}") for i in range(3)]
     at = page("train/runs.py", pick=runs[0].id)
