@@ -130,15 +130,16 @@ class SeedBand:
 class LearningRateGrid:
     """Test accuracy per learning rate (rows) and seed (columns); None where there is no run.
 
-    ``share_above_zero_shot`` is the share of the runs whose accuracy is above zero-shot.
+    ``above_zero_shot`` says whether a run's accuracy is above zero-shot on its own test examples, None where that is
+    unknown; ``share_above_zero_shot`` is the share of those that are.
     """
 
     method: str
     learning_rates: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     accuracies: tuple[tuple[float | None, ...], ...] = ()
+    above_zero_shot: tuple[tuple[bool | None, ...], ...] = ()
     share_above_zero_shot: float | None = None
-    zero_shot: float | None = None
 
 
 def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share: float) -> int | None:
@@ -281,14 +282,15 @@ def build_learning_rate_grid(method: str, runs: Iterable[tuple[float, int, float
     learning_rates = tuple(sorted({lr for lr, *_ in rows}))
     seeds = tuple(sorted({seed for _, seed, *_ in rows}))
     cells: Mapping[tuple[float, int], float] = {(lr, seed): test for lr, seed, test, _ in rows}
-    above = [test > zero for *_, test, zero in rows if zero is not None]
+    # Scores of other precision may differ in the last digits of a float.
+    above = {(lr, seed): test > zero + 1e-9 for lr, seed, test, zero in rows if zero is not None}
     return LearningRateGrid(
         method=method,
         learning_rates=learning_rates,
         seeds=seeds,
         accuracies=tuple(tuple(cells.get((lr, seed)) for seed in seeds) for lr in learning_rates),
-        share_above_zero_shot=sum(above) / len(above) if above else None,
-        zero_shot=_mean(zero for *_, zero in rows),
+        above_zero_shot=tuple(tuple(above.get((lr, seed)) for seed in seeds) for lr in learning_rates),
+        share_above_zero_shot=sum(above.values()) / len(above) if above else None,
     )
 
 
