@@ -288,7 +288,7 @@ def render_ensembles(results: Sequence[RunResult]) -> None:
 
 
 def _round_change(change: float, metric: Metric) -> float:
-    return round(100 * change, 1) if metric.unit else round(change, 2)
+    return (round(100 * change, 1) if metric.unit else round(change, 2)) + 0.0  # no -0.0
 
 
 def render_learning_rate_grid(found: Sequence[PlannedRun]) -> None:
