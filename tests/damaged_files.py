@@ -39,9 +39,9 @@ WRONG_VALUES: tuple[str, ...] = (
 """JSON text to stand in the place of a value."""
 
 
-def make_run(store: Store, name: str = "a run", made: int = 8, **changes: Any) -> Run:
+def make_run(store: Store, name: str = "a run", made: int = 8, seed: int = 0, **changes: Any) -> Run:
     """A finished run with every file that a run can have, in milliseconds."""
-    training = TrainConfig(steps=made, evaluate_every=4, snapshot_every=4)
+    training = TrainConfig(steps=made, seed=seed, evaluate_every=4, snapshot_every=4)
     settings: dict[str, Any] = {"backbone": "tiny-encoder", "task": "trec6", "hyperparameters": {"m": 2}, **changes}
     run = store.create(RunConfig(name=name, training=training, **settings))
     state = {"P": torch.linspace(-1, 1, 64).reshape(2, 32)}

@@ -60,9 +60,9 @@ class RunResult:
 class MethodSummary:
     """One method over its seeds: ``tests`` are the test scores by ``metric`` in the order of ``seeds``.
 
-    ``sd`` needs two seeds, and so does ``interval``, unless the scores of one seed's test ``rows`` are known. Seconds
-    and steps are means over seeds, memory is the largest; ``steps90`` and ``steps95`` are the updates until 90 and 95%
-    of a run's own best validation score.
+    ``sd`` needs two runs, and ``interval`` two seeds, unless the scores of one seed's test ``rows`` are known. Where a
+    seed repeats, there is no interval. Seconds and steps are means over runs, memory is the largest; ``steps90`` and
+    ``steps95`` are the updates until 90 and 95% of a run's own best validation score.
     """
 
     method: str
@@ -82,6 +82,11 @@ class MethodSummary:
     steps95: float | None = None
     rows: tuple[float, ...] = ()
     metric: str = ACCURACY.name
+
+    @property
+    def seed_count(self) -> int:
+        """Return the number of different seeds."""
+        return len(set(self.seeds))
 
 
 @dataclass(frozen=True)
@@ -125,15 +130,16 @@ class SeedBand:
 class LearningRateGrid:
     """Test accuracy per learning rate (rows) and seed (columns); None where there is no run.
 
-    ``share_above_zero_shot`` is the share of the runs whose accuracy is above zero-shot.
+    ``above_zero_shot`` says whether a run's accuracy is above zero-shot on its own test examples, None where that is
+    unknown; ``share_above_zero_shot`` is the share of those that are.
     """
 
     method: str
     learning_rates: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     accuracies: tuple[tuple[float | None, ...], ...] = ()
+    above_zero_shot: tuple[tuple[bool | None, ...], ...] = ()
     share_above_zero_shot: float | None = None
-    zero_shot: float | None = None
 
 
 def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share: float) -> int | None:
@@ -160,13 +166,16 @@ def summarise_methods(results: Iterable[RunResult]) -> tuple[MethodSummary, ...]
 def _summarise_method(method: str, results: list[RunResult]) -> MethodSummary:
     tests = tuple(run.test for run in results)
     memories = [run.memory for run in results if run.memory is not None]
+    seeds = tuple(run.seed for run in results)
+    # Runs that share a seed are no sample of seeds: an interval would be too narrow.
+    over_seeds = student_interval(tests) if len(set(seeds)) == len(seeds) else None
     return MethodSummary(
         method=method,
-        seeds=tuple(run.seed for run in results),
+        seeds=seeds,
         tests=tests,
         mean=float(np.mean(tests)),
         sd=float(np.std(tests, ddof=1)) if len(tests) > 1 else None,
-        interval=student_interval(tests) if len(tests) > 1 else bootstrap_rows(results[0].rows),
+        interval=over_seeds if len(tests) > 1 else bootstrap_rows(results[0].rows),
         zero_shot=_mean(run.zero_shot for run in results),
         trained=next((run.trained for run in results if run.trained is not None), None),
         stored=next((run.stored for run in results if run.stored is not None), None),
@@ -189,10 +198,11 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def compare_paired(first: MethodSummary, second: MethodSummary) -> PairedComparison:
     """Compare two methods on their common seeds; on their common test rows where each has the same one seed.
 
-    Runs of one seed share examples and batches, so the differences vary less than the scores.
+    Runs of one seed share examples and batches, so the differences vary less than the scores. A seed counts once: where
+    it repeats, its scores are averaged.
     """
-    second_tests = dict(zip(second.seeds, second.tests, strict=True))
-    common = [(seed, test) for seed, test in zip(first.seeds, first.tests, strict=True) if seed in second_tests]
+    second_tests = _mean_by_seed(second)
+    common = [(seed, test) for seed, test in _mean_by_seed(first).items() if seed in second_tests]
     differences = tuple(test - second_tests[seed] for seed, test in common)
     interval = student_interval(differences)
     if first.seeds == second.seeds and len(common) == 1 and first.rows and len(first.rows) == len(second.rows):
@@ -207,6 +217,13 @@ def compare_paired(first: MethodSummary, second: MethodSummary) -> PairedCompari
         p=(p := student_p_value(differences)),
         adjusted=p,
     )
+
+
+def _mean_by_seed(summary: MethodSummary) -> dict[int, float]:
+    by_seed: dict[int, list[float]] = {}
+    for seed, test in zip(summary.seeds, summary.tests, strict=True):
+        by_seed.setdefault(seed, []).append(test)
+    return {seed: float(np.mean(tests)) for seed, tests in by_seed.items()}
 
 
 def compare_with_each(first: MethodSummary, others: Iterable[MethodSummary]) -> tuple[PairedComparison, ...]:
@@ -265,14 +282,15 @@ def build_learning_rate_grid(method: str, runs: Iterable[tuple[float, int, float
     learning_rates = tuple(sorted({lr for lr, *_ in rows}))
     seeds = tuple(sorted({seed for _, seed, *_ in rows}))
     cells: Mapping[tuple[float, int], float] = {(lr, seed): test for lr, seed, test, _ in rows}
-    above = [test > zero for *_, test, zero in rows if zero is not None]
+    # Scores of other precision may differ in the last digits of a float.
+    above = {(lr, seed): test > zero + 1e-9 for lr, seed, test, zero in rows if zero is not None}
     return LearningRateGrid(
         method=method,
         learning_rates=learning_rates,
         seeds=seeds,
         accuracies=tuple(tuple(cells.get((lr, seed)) for seed in seeds) for lr in learning_rates),
-        share_above_zero_shot=sum(above) / len(above) if above else None,
-        zero_shot=_mean(zero for *_, zero in rows),
+        above_zero_shot=tuple(tuple(above.get((lr, seed)) for seed in seeds) for lr in learning_rates),
+        share_above_zero_shot=sum(above.values()) / len(above) if above else None,
     )
 
 
@@ -292,7 +310,7 @@ def table_rows(summaries: Iterable[MethodSummary]) -> list[dict[str, object]]:
     """Return the table of a comparison as plain data, one row a method; scores by its metric, None if unknown."""
     return [
         dict(zip(TABLE_COLUMNS, (
-            one.method, len(one.seeds), one.mean, one.sd, one.interval.low if one.interval else None,
+            one.method, one.seed_count, one.mean, one.sd, one.interval.low if one.interval else None,
             one.interval.high if one.interval else None, one.interval.over if one.interval else None, one.zero_shot,
             one.trained, one.stored, one.seconds, to_mebibytes(one.memory), one.length, to_mebibytes(one.size),
             one.steps90, one.steps95, one.metric,

@@ -70,5 +70,5 @@ def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[s
         number(summary.length),
         number(to_mebibytes(summary.size), ".3g"),
         "-" if steps is None else f"{number(summary.steps90)} / {number(steps)}",
-        str(len(summary.seeds)),
+        str(summary.seed_count),
     )

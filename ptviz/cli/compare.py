@@ -241,7 +241,7 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_table(REFERENCE_HEADINGS, _reference_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
-    if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
+    if len(summaries) > 1 and max(summary.seed_count for summary in summaries) < MIN_SEEDS:
         print_line(f"Too few seeds for a verdict: it needs {MIN_SEEDS} (--seeds {MIN_SEEDS}).", error=True)
     if any(summary.interval and summary.interval.over == "rows" for summary in summaries):
         print_line("Intervals marked (examples) are over test examples of one seed; another may differ.", error=True)

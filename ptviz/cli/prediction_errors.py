@@ -70,8 +70,13 @@ def errors(
         table(_CLASS_HEADINGS, [_class_cells(one) for one in data["classes"]])
     for change, found in changed.items():
         if found:
-            print_line(f"\n{change} by the prompt, the most confident first:")
             written = "output" in found[0]
+            score = {"fixed": "higher", "broken": "lower"}[change]
+            print_line(
+                f"\n{score} score than zero-shot, the highest first:"
+                if written
+                else f"\n{change} by the prompt, the most confident first:"
+            )
             table(_WRITTEN_HEADINGS if written else _TEXT_HEADINGS, [_text_cells(row) for row in found])
 
 
@@ -95,16 +100,24 @@ def _print_latex(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> N
 
 def _summary_lines(data: dict[str, Any]) -> list[str]:
     count = data["examples"]
-    lines = [f"right       {data['right']} of {count} test examples ({data['right'] / count:.1%})"]
+    writes = data["calibration"] is None  # of generated texts alone
+    counted = "test outputs equal a reference" if writes else "test examples"
+    lines = [f"right       {data['right']} of {count} {counted} ({data['right'] / count:.1%})"]
+    if data["zero_shot_right"] is None:
+        lines.append("zero-shot   not recorded for this run; --zero-shot adds it")
+    else:
+        lines.append(f"zero-shot   {data['zero_shot_right']} of {count} ({data['zero_shot_right'] / count:.1%})")
+    if scores := data["score_changes"]:
+        lines += [
+            f"higher      {scores['higher']} score higher than without the prompt",
+            f"lower       {scores['lower']} score lower than without the prompt",
+        ]
     if changes := data["changes"]:
         lines += [
-            f"zero-shot   {data['zero_shot_right']} of {count} ({data['zero_shot_right'] / count:.1%})",
             f"fixed       {changes['fixed']} wrong without the prompt, right with it",
             f"broken      {changes['broken']} right without the prompt, wrong with it",
             f"p           {changes['p']:.2g} (McNemar's exact test, two-sided)",
         ]
-    else:
-        lines.append("zero-shot   not recorded for this run; --zero-shot adds it")
     for name, found in (data["calibration"] or {}).items():
         lines.append(
             f"calibration expected error {found['error']:.1%} {name}, {found['number_of_bins']} bins of equal width; "

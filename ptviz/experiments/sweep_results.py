@@ -63,7 +63,7 @@ def best_row(best: BestSettings) -> dict[str, object]:
         "test_low": summary.interval.low if summary.interval else None,
         "test_high": summary.interval.high if summary.interval else None,
         "interval_over": summary.interval.over if summary.interval else None,
-        "seeds": len(summary.seeds),
+        "seeds": summary.seed_count,
     }
 
 

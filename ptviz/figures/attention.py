@@ -9,7 +9,16 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass, site_word
-from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, cell_axis, empty_figure
+from ptviz.figures.elements import (
+    TOP_DOWN,
+    add_line,
+    add_note,
+    add_points,
+    axis,
+    cell_axis,
+    empty_figure,
+    named_ticks,
+)
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, escape_text
 
@@ -106,8 +115,4 @@ def describe_attention_heatmap(
 
 def axis_ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
     """Return an axis with a name at each position, or at every second, third, ... if there are many."""
-    every = max(1, -(-len(names) // most))
-    return {
-        "tickvals": list(range(0, len(names), every)),
-        "ticktext": [escape_text(name, 18) for name in names[::every]],
-    }
+    return named_ticks(names, 18, every=max(1, -(-len(names) // most)))

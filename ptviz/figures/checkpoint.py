@@ -39,7 +39,7 @@ def draw_thumbnail(thumbnail: PromptThumbnail) -> go.Figure:
         return add_note(figure, "This file has no prompt of single tokens.")
     rows, columns, limit = len(thumbnail.cells), len(thumbnail.cells[0]), thumbnail.colour_limit
     hover = "token %{y:.0f}, dimension %{x:.0f}: %{z:.3~r}"
-    x = [(column + 0.5) * thumbnail.width / columns for column in range(columns)]
+    x = [(column + 0.5) * thumbnail.width / columns - 0.5 for column in range(columns)]
     y = [(row + 0.5) * len(thumbnail.norms) / rows - 0.5 for row in range(rows)]
     name = escape_text(thumbnail.name)
     add_cells(figure, thumbnail.cells, "value", hover, (-limit, limit), DIVERGING, gap=None, x=x, y=y, name=name)

@@ -273,7 +273,10 @@ def draw_learning_rate_grid(grid: LearningRateGrid, metric: Metric = ACCURACY) -
     cells = {
         "x": [str(seed) for seed in grid.seeds],
         "y": [f"{rate:g}" for rate in grid.learning_rates],
-        "text": [[_cell_text(value, grid.zero_shot, metric) for value in row] for row in grid.accuracies],
+        "text": [
+            [_cell_text(value, above, metric) for value, above in zip(*row, strict=True)]
+            for row in zip(grid.accuracies, grid.above_zero_shot, strict=True)
+        ],
         "texttemplate": "%{text}",
         "name": None,
     }
@@ -282,7 +285,7 @@ def draw_learning_rate_grid(grid: LearningRateGrid, metric: Metric = ACCURACY) -
     return figure if known else add_note(figure, "No run of this grid has finished yet.")
 
 
-def _cell_text(value: float | None, zero: float | None, metric: Metric) -> str:
+def _cell_text(value: float | None, above: bool | None, metric: Metric) -> str:
     if value is None:
         return ""
-    return metric.format_short(value) + (" ✗" if zero is not None and value <= zero + 1e-9 else "")
+    return metric.format_short(value) + (" ✗" if above is False else "")

@@ -27,7 +27,7 @@ def draw_convergence(summaries: Sequence[MethodSummary], styles: MethodStyles) -
     hover = "%{text} of its own best after %{x:,.0f} updates, mean of %{customdata} seeds"
     for index, (one, style) in enumerate(zip(known, own, strict=True)):
         symbol, colour = style.style.symbol, style.style.colour
-        more = {"mode": "lines+markers", "text": ["90%", "95%"], "customdata": [len(one.seeds)] * 2}
+        more = {"mode": "lines+markers", "text": ["90%", "95%"], "customdata": [one.seed_count] * 2}
         marker = {"size": 11, "color": colour, "symbol": [f"{symbol}-open", symbol], "line": {"width": 2}}
         x, name = [one.steps90, one.steps95], names["ticktext"][index]
         add_line(figure, x, [index, index], name, hover, colour, marker=marker, **more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -43,9 +44,21 @@ def cell_axis(title: str = "", /, **settings: Any) -> dict[str, Any]:
 
 def category_axis(names: Sequence[str], longest: int, title: str = "", /, **settings: Any) -> dict[str, Any]:
     """Return an axis whose ticks 0, 1, 2, ... have untrusted names, cut to ``longest`` characters; no grid."""
-    # Positions, not plotly's categories: two names may be equal once shortened.
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, longest) for name in names]}
-    return cell_axis(title, **{"automargin": True, **ticks, **settings})
+    return cell_axis(title, **{"automargin": True, **named_ticks(names, longest), **settings})
+
+
+def named_ticks(names: Sequence[str], longest: int, every: int = 1) -> dict[str, Any]:
+    """Return the settings of an axis whose ticks 0, 1, 2, ... have untrusted names, cut to ``longest`` characters.
+
+    ``every`` 2 names every second tick.
+    """
+    return {
+        # Positions, not plotly's categories: two names may be equal once shortened.
+        "tickvals": list(range(0, len(names), every)),
+        "ticktext": [escape_text(name, longest) for name in names[::every]],
+        # Plotly ignores it on an axis of numbers; exported data have the full names from here.
+        "categoryarray": [html.escape(name, quote=False) for name in names],
+    }
 
 
 def empty_figure(height: int, **layout: Any) -> go.Figure:

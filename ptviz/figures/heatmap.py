@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure
+from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure, named_ticks
 from ptviz.figures.style import BLUE, PROMPT, escape_text, format_number
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
@@ -106,30 +106,35 @@ def _axis_labels(names: Sequence[str], count: int) -> dict[str, object]:
     """Return tick labels at integer positions, not as categories: two names may be equal once shortened."""
     if not names or len(names) > _MAX_NAMED:
         return {"dtick": 1} if count <= _MAX_TICKS else {"tickformat": "d"}
-    return {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, 24) for name in names]}
+    return named_ticks(names, 24)
 
 
 def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
-    """Describe the matrix: its shape, and the positions of its extremes."""
-    if not values.size:
+    """Describe the matrix: its shape without empty rows and columns, and the positions of its extremes."""
+    known = ~np.isnan(values)
+    if not known.any():
         return "An empty matrix."
     low, high = (np.unravel_index(find(values), values.shape) for find in (np.nanargmin, np.nanargmax))
     lowest, highest = format_number(values[low]), format_number(values[high])
     return (
-        f"A matrix of {values.shape[0]} x {values.shape[1]}. Lowest {lowest} at {rows} {low[0]}, {columns} "
+        f"A matrix of {known.any(1).sum()} x {known.any(0).sum()}. Lowest {lowest} at {rows} {low[0]}, {columns} "
         f"{low[1]}; highest {highest} at {rows} {high[0]}, {columns} {high[1]}."
     )
 
 
 def draw_bars(
-    values: Float[np.ndarray, " n"], axis_title: str = "position", unit: str = "value", names: Sequence[str] = ()
+    values: Float[np.ndarray, " n"],
+    axis_title: str = "position",
+    unit: str = "value",
+    names: Sequence[str] = (),
+    numbers: Sequence[int] = (),
 ) -> go.Figure:
-    """Draw a vector as bars around zero."""
+    """Draw a vector as bars around zero; ``numbers`` are those of the bars, 0, 1, 2, ... by default."""
     figure = empty_figure(260)
     if not values.size:
         return add_note(figure, "Nothing to show yet.")
     figure.add_bar(
-        x=list(range(len(values))),
+        x=list(numbers or range(len(values))),
         y=np.asarray(values, dtype=np.float32),
         marker={"color": [PROMPT if value >= 0 else BLUE for value in values.tolist()]},
         name=unit,
@@ -139,11 +144,12 @@ def draw_bars(
     return figure.update_layout(xaxis=across, yaxis=axis(unit, zeroline=None), showlegend=False)
 
 
-def describe_bars(values: Float[np.ndarray, " n"], axis: str = "position") -> str:
-    """Describe the vector: its extremes and its mean."""
+def describe_bars(values: Float[np.ndarray, " n"], axis: str = "position", numbers: Sequence[int] = ()) -> str:
+    """Describe the vector: its extremes and its mean; ``numbers`` as in ``draw_bars``."""
     if not values.size:
         return "No values."
     low, high = int(np.argmin(values)), int(np.argmax(values))
     lowest, highest = format_number(values[low]), format_number(values[high])
-    described = f"{len(values)} values, from {lowest} ({axis} {low}) to {highest} ({axis} {high})"
+    first, last = (numbers[low], numbers[high]) if numbers else (low, high)
+    described = f"{len(values)} values, from {lowest} ({axis} {first}) to {highest} ({axis} {last})"
     return f"{described}; mean {format_number(values.mean())}."

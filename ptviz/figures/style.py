@@ -7,6 +7,7 @@ Source of the palette: Okabe and Ito, "Color Universal Design", 2008, https://jf
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plotly.colors import hex_to_rgb
@@ -31,10 +32,10 @@ class SeriesStyle:
     symbol: str = "circle"
 
 
-def series_style(index: int) -> SeriesStyle:
+def series_style(index: int, colours: Sequence[str] = SERIES_COLOURS) -> SeriesStyle:
     """Return the style of the series at an index: the colours in turn, then again with other dashes and symbols."""
-    turn, colour = divmod(index, len(SERIES_COLOURS))
-    return SeriesStyle(SERIES_COLOURS[colour], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
+    turn, colour = divmod(index, len(colours))
+    return SeriesStyle(colours[colour], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
 def style_variant(base: SeriesStyle, turn: int) -> SeriesStyle:

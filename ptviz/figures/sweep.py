@@ -22,6 +22,7 @@ from ptviz.figures.elements import (
     category_axis,
     colour_bar,
     empty_figure,
+    named_ticks,
 )
 from ptviz.figures.heatmap import SEQUENTIAL, add_cells
 from ptviz.figures.style import BLUE, PROMPT, escape_hover, escape_text
@@ -99,8 +100,8 @@ def _draw_axes(
     for share in (0.0, 0.5, 1.0):
         text = metric.format(low + share * (high - low))
         add_text(figure, text, len(table.names), share, xanchor="left", xshift=6, font={"size": 11})
-    titles = [escape_text(name, 20) for name in (*table.names, "validation")]
-    ticks = {"tickvals": [*range(len(titles))], "ticktext": titles, "range": [-0.1, len(titles) - 0.75]}
+    titles = [*table.names, "validation"]
+    ticks = named_ticks(titles, 20) | {"range": [-0.1, len(titles) - 0.75]}
     figure.update_layout(
         xaxis=axis("", **ticks, showgrid=True, gridwidth=2), yaxis=axis("", visible=False, range=[-0.17, 1.06])
     )

@@ -14,6 +14,7 @@ from ptviz.analysis.prediction_errors import (
     ClassScores,
     ConfusionMatrix,
     LengthGroup,
+    PromptChanges,
     compute_calibration,
     count_changes,
     count_confusions,
@@ -36,6 +37,9 @@ from ptviz.plots.predictions import Rows, class_names, has_zero_shot, read_predi
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
 from ptviz.tasks.metrics import ACCURACY, Metric
+
+_SCORE_CHANGES = {"higher": "fixed", "lower": "broken"}
+"""What the changes of rows are called where texts have scores, which rise or fall without being right or wrong."""
 
 
 def plot_confusion(run: RunOrId, *, zero_shot: bool = False) -> go.Figure:
@@ -93,9 +97,10 @@ def error_summary(run: RunOrId) -> dict[str, Any]:
     """Return the errors of a finished run on its test examples as plain data; scores are shares, 0.8 for 80%.
 
     "examples", "right", "zero_shot_right", "changes" (both right, fixed, broken, both wrong, McNemar's exact p),
-    "classes" (precision, recall and F1 of each), "confusion", "calibration" with and without the prompt, and "lengths".
-    What is not defined for the task is None, and so is what needs answers without the prompt where a run of an earlier
-    version has none.
+    "score_changes" (higher, lower), "classes" (precision, recall and F1 of each), "confusion", "calibration" with and
+    without the prompt, and "lengths". A generated text is right if it equals a reference, and is changed if its score
+    is. What is not defined for the task is None, and so is what needs answers without the prompt where a run of an
+    earlier version has none.
 
     Raises:
         ValueError: if the run has several tasks: ``RUN@TASK`` names one.
@@ -103,16 +108,34 @@ def error_summary(run: RunOrId) -> dict[str, Any]:
     """
     rows = _load(run)
     compares, has_classes, judged = has_zero_shot(rows), bool(class_names(run)), "confidence" in rows[0]
+    writes = "score" in rows[0]
     return {
         "examples": len(rows),
         "right": sum(row["right"] for row in rows),
         "zero_shot_right": sum(row["zero_shot_right"] for row in rows) if compares else None,
-        "changes": asdict(_count_changes(rows)) if compares else None,
+        "changes": asdict(_count_changes(rows)) if compares and not writes else None,
+        "score_changes": _count_score_changes(rows) if compares and writes else None,
         "classes": [asdict(one) for one in load_class_scores(run)] if has_classes else None,
         "confusion": _load_confusion(run).counts.tolist() if has_classes else None,
         "calibration": {name: asdict(one) for name, one in load_calibrations(run)} if judged else None,
         "lengths": [asdict(group) for group in load_length_groups(run)],
     }
+
+
+def describe_changes(rows: Rows) -> str:
+    """Return in a sentence how many examples the prompt fixed and broke, and whether that may be chance."""
+    if "score" in rows[0]:
+        changes = _count_score_changes(rows)
+        return (
+            f"Against the backbone without the prompt, {changes['higher']:,} of {len(rows):,} outputs score higher and "
+            f"{changes['lower']:,} score lower."
+        )
+    found = _count_changes(rows)
+    return (
+        f"Against zero-shot the prompt fixed {found.fixed:,} and broke {found.broken:,} of {len(rows):,} examples "
+        f"(McNemar's exact test: p = {found.p:.2g}); {found.both_right:,} are right and {found.both_wrong:,} wrong "
+        "both times."
+    )
 
 
 def load_class_scores(run: RunOrId) -> tuple[ClassScores, ...]:
@@ -158,7 +181,11 @@ def _load_confusion(run: RunOrId, *, zero_shot: bool = False) -> ConfusionMatrix
     return count_confusions([row["label"] for row in rows], predicted, classes)
 
 
-def _count_changes(rows: Rows) -> Any:
+def _count_score_changes(rows: Rows) -> dict[str, int]:
+    return {name: sum(row["change"] == change for row in rows) for name, change in _SCORE_CHANGES.items()}
+
+
+def _count_changes(rows: Rows) -> PromptChanges:
     return count_changes([row["right"] for row in rows], [row["zero_shot_right"] for row in rows])
 
 

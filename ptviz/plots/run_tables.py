@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from ptviz.analysis.statistics import student_interval
+from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.runs import RunSummary
 from ptviz.runs.run_filters import SettingValue, differing_settings
 from ptviz.runs.store import summarise
+
+_NOT_TRAINED = ("seed", "device", "snapshot_every")
+"""Settings in which the seeds of a method may differ; as in ``training_fingerprint``, two change no training."""
 
 
 def run_groups_table(runs: Sequence[RunOrId]) -> list[dict[str, Any]]:
@@ -58,6 +63,31 @@ def _group_row(key: tuple[str, ...], own: list[RunSummary]) -> dict[str, Any]:
         "parameters": next((one.trained for one in own if one.trained is not None), None),
         "differ": ", ".join(differ),
     }
+
+
+def check_seeds_of_methods(summaries: Sequence[RunSummary]) -> None:
+    """Check that the runs of each method are its seeds: one run for a seed, and other settings equal.
+
+    Raises:
+        ValueError: for runs of one method that share a seed, or differ in a setting that changes what is trained.
+    """
+    by_method: dict[str, list[RunSummary]] = {}
+    for one in summaries:
+        by_method.setdefault(one.config.method, []).append(one)
+    for method, own in by_method.items():
+        differ = [str(row["setting"]) for row in compare_settings(own) if row["setting"] not in _NOT_TRAINED]
+        if differ:
+            raise ValueError(
+                f"{method_title(method)}: expected runs that differ in the seed alone, which a comparison takes the "
+                f"mean of; these differ in {', '.join(differ)}. Leave out all but one choice of settings, or compare "
+                "settings by a sweep"
+            )
+        seeds = Counter(one.config.training.seed for one in own)
+        if repeated := [str(seed) for seed, count in seeds.items() if count > 1]:
+            raise ValueError(
+                f"{method_title(method)}: expected one run for each seed; got several of seed {', '.join(repeated)}. "
+                "Leave out all but one of each"
+            )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -178,6 +178,29 @@ class LabelledMatrix:
     rows: str
     columns: str
 
+    def at_numbers(self, name: str, numbers: Sequence[int], count: int) -> LabelledMatrix:
+        """Return the matrix with ``count`` rows or columns where these are called ``name``: its own at ``numbers``.
+
+        The others are empty (NaN), so that each row or column keeps its number in a figure.
+        """
+        values = self.values
+        for axis, own in enumerate((self.rows, self.columns)):
+            if own == name:
+                shape = [count if at == axis else size for at, size in enumerate(values.shape)]
+                wide = np.full(shape, np.nan, np.result_type(values, np.float32))
+                np.moveaxis(wide, axis, 0)[list(numbers)] = np.moveaxis(values, axis, 0)
+                values = wide
+        return replace(self, values=values)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledVector:
+    """A vector with what its axis counts; ``numbers`` are those of its values, 0, 1, 2, ... by default."""
+
+    values: Float[np.ndarray, " n"]
+    axis: str
+    numbers: tuple[int, ...] = ()
+
 
 def _values_matrix(track: TensorHistory) -> LabelledMatrix:
     return LabelledMatrix(track.current, axis_name(track.axes[-2]), axis_name(track.axes[-1]))
@@ -201,12 +224,20 @@ def _row_cosines(track: TensorHistory) -> LabelledMatrix:
     return LabelledMatrix(pairwise_cosines(track.current), axis, axis)
 
 
-def _vector_values(track: TensorHistory) -> tuple[Float[np.ndarray, " n"], str]:
-    return track.current, axis_name(track.axes[-1])
+def _vector_values(track: TensorHistory) -> LabelledVector:
+    return LabelledVector(track.current, axis_name(track.axes[-1]))
 
 
-def _row_norms(track: TensorHistory) -> tuple[Float[np.ndarray, " n"], str]:
-    return np.linalg.norm(track.current, axis=-1), axis_name(track.axes[-2])
+def _row_norms(track: TensorHistory) -> LabelledVector:
+    return LabelledVector(np.linalg.norm(track.current, axis=-1), axis_name(track.axes[-2]))
+
+
+def _draw_vector(found: LabelledVector, unit: str = "value") -> go.Figure:
+    return cells.draw_bars(found.values, found.axis, unit, numbers=found.numbers)
+
+
+def _describe_vector(found: LabelledVector) -> str:
+    return cells.describe_bars(found.values, found.axis, found.numbers)
 
 
 def _first_and_current_spectra(track: TensorHistory) -> list[tuple[str, Spectrum]]:
@@ -321,8 +352,8 @@ VIEWS: tuple[TensorView, ...] = (
         "Shift of each position",
         ("T", "d"),
         _row_norms,
-        lambda found: cells.draw_bars(found[0], found[1], "length"),
-        lambda found: cells.describe_bars(found[0], found[1]),
+        partial(_draw_vector, unit="length"),
+        _describe_vector,
         "How to read it: one bar per position of the text: the norm of the vector that is added to the word there.",
         needs_all_axes=True,
     ),
@@ -364,8 +395,8 @@ VIEWS: tuple[TensorView, ...] = (
         "Values",
         ("?",),
         _vector_values,
-        lambda found: cells.draw_bars(found[0], found[1]),
-        lambda found: cells.describe_bars(found[0], found[1]),
+        _draw_vector,
+        _describe_vector,
         "How to read it: one bar per index, orange above zero and blue below it.",
         needs_all_axes=True,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe_answers import Answer, measure
 from ptviz.plots.run_argument import PromptOrId, RunOrId, right_answers_noun
 from ptviz.plots.run_tensors import MAX_STEPS, load_snapshot_tensors, load_tensor_history
-from ptviz.plots.tensor_views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
+from ptviz.plots.tensor_views import LabelledMatrix, LabelledVector, TensorHistory, axis_name, views_for_axes
 from ptviz.profanity import mask_words
 from ptviz.runs import StoreError
 
@@ -42,9 +43,11 @@ def plot_tensor_view(
     """Draw one of the views of a tensor (``ptviz.plots.tensor_views.VIEWS``, by name), such as "spectrum" or "cosines".
 
     ``part`` is the tensor's name, the prompt as used by default; ``index`` selects one index of its leading axes,
-    ``tokens`` some of its prompt tokens. What is not in ``highlight`` (indices of ``highlight_axis``) is dimmed.
+    ``tokens`` some of its prompt tokens, which keep their numbers. What is not in ``highlight`` (indices of
+    ``highlight_axis``) is dimmed.
     """
-    history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
+    whole = load_tensor_history(prompt, part, stage=stage, step=step, index=index)
+    history = whole if tokens is None else whole.take("m", tokens)
     views = {view.name: view for view in views_for_axes(history.axes)}
     if view not in views:
         raise StoreError(f"{history.name} has the views {', '.join(views)}; got {view!r}")
@@ -53,9 +56,19 @@ def plot_tensor_view(
     work = history.current.size * min(rows, history.current.shape[-1] or 1)
     shown = history.shorten(int(max(2, min(MAX_STEPS, _MAX_MULTIPLICATIONS // max(work, 1)))))
     result = shown.cached(("view", view), lambda: chosen.analyse(shown))
-    numbers = tokens if tokens is not None and highlight_axis == "m" else None
-    figure = _link_axis(chosen.draw(result), result, shown, highlight, highlight_axis, numbers)
+    if tokens:
+        result = _keep_numbers(result, tokens, whole.current.shape[whole.axes.index("m")])
+    figure = _link_axis(chosen.draw(result), result, shown, highlight, highlight_axis)
     return with_alt(figure, f"{shown.name}. {chosen.describe(result)}")
+
+
+def _keep_numbers(result: Any, tokens: Sequence[int], m: int) -> Any:
+    """Return the result of a view in which some of ``m`` prompt tokens keep their numbers; others leave a gap."""
+    if isinstance(result, LabelledMatrix):
+        return result.at_numbers(axis_name("m"), tokens, m)
+    if isinstance(result, LabelledVector) and result.axis == axis_name("m"):
+        return replace(result, numbers=tuple(tokens))
+    return result
 
 
 def _link_axis(
@@ -64,7 +77,6 @@ def _link_axis(
     history: TensorHistory,
     highlight: Collection[int],
     axis: str,
-    numbers: Sequence[int] | None,
 ) -> go.Figure:
     """Make the rows, columns or bars of an axis pickable, and dim those that are not highlighted."""
     name = axis_name(axis)
@@ -72,14 +84,16 @@ def _link_axis(
         if name not in (result.rows, result.columns):
             return figure
         by_row = result.rows == name
-        shown = numbers or range(result.values.shape[0 if by_row else 1])
-        bright = [i for i, number in enumerate(shown) if number in highlight]
+        shown = range(result.values.shape[0 if by_row else 1])
+        bright = [number for number in shown if number in highlight]
         make_pickable(figure, shown, columns=not by_row)
         return dim_cells(figure, bright if by_row else (), bright if result.columns == name else ())
     bars = figure.data and figure.data[0].type == "bar"
     if bars and history.axes[0] == axis:
-        shown = numbers or range(len(history.current))
-        return dim_bars(make_pickable(figure, shown), [i for i, number in enumerate(shown) if number in highlight])
+        numbers = result.numbers if isinstance(result, LabelledVector) else ()
+        bars_shown = numbers or range(len(history.current))
+        bright = [i for i, number in enumerate(bars_shown) if number in highlight]
+        return dim_bars(make_pickable(figure, bars_shown), bright)
     return figure
 
 

@@ -20,7 +20,7 @@ from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key, metrics_of_tasks
 from ptviz.figures import transfer as figures
 from ptviz.figures.comparison import MethodStyle, draw_seed_bands
-from ptviz.figures.style import SeriesStyle, series_style
+from ptviz.figures.style import GREY, SERIES_COLOURS, SeriesStyle, series_style
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.prompt_set import Prompts, PromptSet, load_prompt_set, short_task_name, target_titles
@@ -31,6 +31,8 @@ NO_PROMPT = "no prompt"
 TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY = "gain of the initialisation", "gain over no prompt", "accuracy"
 TRANSFER_MEASURES = (TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY)
 """What similarity is correlated with."""
+_PROMPT_COLOURS = tuple(colour for colour in SERIES_COLOURS if colour != GREY)
+"""Colours of the prompts that training starts from: grey is from scratch."""
 
 
 def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
@@ -122,7 +124,7 @@ def _name_starts(found: PromptSet, own: Sequence[TransferRun]) -> tuple[dict[str
         for m in lengths
     }
     # By the index among all prompts: a prompt keeps its style from task to task.
-    marks = {one.id: series_style(index) for index, one in enumerate(found.sources)}
+    marks = {one.id: series_style(index, _PROMPT_COLOURS) for index, one in enumerate(found.sources)}
     starts = {one.id: f"from {name}" for one, name in zip(found.sources, found.names, strict=True)}
     titles = {id: title for id, title in {**fresh, **starts}.items() if any(one.start == id for one in own)}
     return titles, {title: MethodStyle(title, marks.get(id, SeriesStyle())) for id, title in titles.items()}

@@ -17,7 +17,7 @@ from ptviz.plots import (
     plot_training,
 )
 from ptviz.plots.method_style import method_title
-from ptviz.plots.prediction_errors import load_class_scores
+from ptviz.plots.prediction_errors import describe_changes, load_class_scores
 from ptviz.plots.predictions import has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.snippet import call_snippet, training_snippet
@@ -92,15 +92,18 @@ def _count(number: int | None) -> str | None:
 
 def _errors(run: Run) -> list[Section]:
     """Return the section of the errors on the test set; none for a run without predictions."""
-    if run.config.more_tasks or not read_predictions(run):
+    if run.config.more_tasks or not (rows := read_predictions(run)):
         return []
     found = error_summary(run)
     count, right = found["examples"], found["right"]
     interval = wilson_interval(right, count)
+    counted = "test outputs equal a reference" if "score" in rows[0] else "test examples are right"
     sentences = [
-        f"{right:,} of {count:,} test examples are right ({right / count:.1%}, 95% interval over examples "
+        f"{right:,} of {count:,} {counted} ({right / count:.1%}, 95% interval over examples "
         f"{interval.low:.1%} to {interval.high:.1%}, Wilson)."
     ]
+    if found["score_changes"]:
+        sentences.append(describe_changes(rows))
     if changes := found["changes"]:
         sentences.append(
             f"Against zero-shot the prompt fixed {changes['fixed']:,} and broke {changes['broken']:,} examples "
@@ -132,7 +135,9 @@ def _changed_tables(run: Run) -> list[Table]:
     if not has_zero_shot(rows):
         return []
     tables = []
-    for change, title in (("fixed", "Fixed by the prompt"), ("broken", "Broken by the prompt")):
+    titles = ("Higher score than zero-shot", "Lower score than zero-shot") if "score" in rows[0] else (
+        "Fixed by the prompt", "Broken by the prompt")  # fmt: skip
+    for change, title in zip(("fixed", "broken"), titles, strict=True):
         found = select_predictions(rows, change=change, order="highest first")  # type: ignore[arg-type]
         names = [name for name in rows[0] if name not in ("right", "zero_shot_right", "change")]
         cells = [[_cell(row[name]) for name in names] for row in found[:_MOST_TEXTS]]

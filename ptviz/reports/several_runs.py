@@ -11,6 +11,7 @@ from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, t
 from ptviz.analysis.statistics import INTERVAL_MARKS, MIN_SEEDS
 from ptviz.analysis.text_tables import latex_table, markdown_table
 from ptviz.experiments.run_results import with_row_scores
+from ptviz.experiments.transfer_results import DEFAULT_ROWS
 from ptviz.plots import (
     plot_comparison,
     plot_convergence,
@@ -22,11 +23,12 @@ from ptviz.plots import (
 from ptviz.plots.comparison import load_results_of
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
-from ptviz.plots.run_tables import settings_table
+from ptviz.plots.run_tables import check_seeds_of_methods, settings_table
 from ptviz.reports.bibliography import HOLM, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
 from ptviz.reports.run_report import figure_part, repeat_section
 from ptviz.runs import Run
+from ptviz.runs.store import summarise
 from ptviz.tasks.metrics import Metric, shared_metric
 
 
@@ -34,7 +36,8 @@ def comparison_report(runs: Sequence[RunOrId]) -> Report:
     """Return the report of a comparison: runs of one method are its seeds.
 
     Raises:
-        ValueError: for fewer than two finished runs, or runs on different tasks or backbones.
+        ValueError: for fewer than two finished runs, runs on different tasks or backbones, or runs of one method that
+            share a seed or differ in other settings than the seed.
         StoreError: if a run does not exist or cannot be read.
     """
     found = [run for run in get_runs(runs) if run.status().state == "finished"]
@@ -45,6 +48,7 @@ def comparison_report(runs: Sequence[RunOrId]) -> Report:
             what = name.removesuffix("_names")
             raise ValueError(f"{what}: a comparison is of runs on one {what}; got {', '.join(sorted(values))}")
     metric = shared_metric(run.metric for run in found)
+    check_seeds_of_methods([summarise(run) for run in found])
     methods = list(dict.fromkeys(run.config.method for run in found))
     config = found[0].config
     subtitle = f"{', '.join(map(method_title, methods))} on {config.backbone}, task {config.task_names}"
@@ -66,7 +70,7 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
     best = summaries[0]
     sentences = [
         f"The best mean test {metric.noun} is {metric.format(best.mean)}, of {method_title(best.method)} over "
-        f"{len(best.seeds)} seed{'s' if len(best.seeds) > 1 else ''}."
+        f"{best.seed_count} seed{'s' if best.seed_count > 1 else ''}."
     ]
     note = (
         f"Intervals are Student's 95% intervals over seeds; those marked{INTERVAL_MARKS['rows']} are bootstrap "
@@ -83,7 +87,7 @@ def _comparison_results(runs: list[Run], metric: Metric) -> Section:
                 "p is that of the paired t test, corrected by Holm over these pairs.",
             )
         )
-        if max(len(one.seeds) for one in summaries) < MIN_SEEDS:
+        if max(one.seed_count for one in summaries) < MIN_SEEDS:
             sentences.append(f"There are too few seeds for a verdict, which needs {MIN_SEEDS} of each method.")
     parts += [Code("For a paper, LaTeX", latex_table(columns, cells)), Code("Markdown", markdown_table(columns, cells))]
     return Section("Results", sentences, parts)
@@ -132,7 +136,10 @@ def transfer_report(runs: Sequence[RunOrId]) -> Report:
         ),
         Section(
             "Transfer without training",
-            ["Each prompt answers the test examples of each task as it is. Empty cells were not measured."],
+            [
+                f"Each prompt answers up to {DEFAULT_ROWS} validation examples of each task as it is. Empty cells were "
+                "not measured."
+            ],
             [figure_part("Measured transfer", plot_transfer, found)],
         ),
         repeat_section(

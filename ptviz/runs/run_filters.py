@@ -33,7 +33,10 @@ class Condition:
     value: str
 
     def fits(self, values: Mapping[str, SettingValue], tags: Sequence[str]) -> bool:
-        """Return whether a run with these values meets the condition; an unknown value meets "!=" only."""
+        """Return whether a run with these values meets the condition; an unknown value meets "!=" only.
+
+        Floats are compared at the digits of ``format_setting``, so that a value as it is shown equals itself.
+        """
         if self.name in _LISTED:
             known = self.value.casefold() in (tag.casefold() for tag in tags)
             return known != (self.operator == "!=")
@@ -43,7 +46,18 @@ class Condition:
         number = _to_number(self.value)
         if isinstance(found, bool) or not isinstance(found, int | float) or number is None:
             return _OPERATORS[self.operator](str(found).casefold(), self.value.casefold())
+        if isinstance(found, float):
+            found, number = float(format_setting(found)), float(format_setting(number))
         return _OPERATORS[self.operator](found, number)
+
+    def to_text(self) -> str:
+        """Return the condition as ``parse_filter`` reads it back."""
+        return f"{self.name}{self.operator}{shlex.quote(self.value)}"
+
+
+def format_setting(value: SettingValue) -> str:
+    """Return a setting or result as text; floats have six significant digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _to_number(text: str) -> float | None:
@@ -91,14 +105,16 @@ def summary_values(summary: RunSummary) -> dict[str, SettingValue]:
 def parse_filter(text: str, names: Iterable[str]) -> tuple[list[str], list[Condition]]:
     """Split a filter into plain words, in lower case, and conditions such as ``m=20``, ``lr>0.1`` or ``tag=paper``.
 
-    Words with blanks are quoted as in a shell: ``name="second try"``.
+    Words with blanks or quotes are quoted as in a shell, ``name="second try"``; a backslash is a character as others.
 
     Raises:
         ValueError: for an open quote, or a condition on a name that is none of ``names``.
     """
     known = {*names, *_LISTED}
     try:
-        parts = shlex.split(text.replace("\\", "\\\\"))
+        lexer = shlex.shlex(text, posix=True)
+        lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+        parts = list(lexer)
     except ValueError:
         raise ValueError(f"filter: expected a closing quote; got {text[:80]!r}") from None
     words, conditions = [], []

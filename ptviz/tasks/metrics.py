@@ -72,7 +72,7 @@ class Metric:
 
     def format_change(self, change: float, unit: str = " points") -> str:
         """Return a difference of two values: "+3.2 points", or "+0.03" for a correlation."""
-        return f"{100 * change:+.1f}{unit}" if self.unit else f"{change:+.2f}"
+        return f"{100 * change:+z.1f}{unit}" if self.unit else f"{change:+z.2f}"
 
 
 _GLUE = "Wang et al. 2019, GLUE, https://arxiv.org/abs/1804.07461"

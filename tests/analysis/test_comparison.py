@@ -69,6 +69,19 @@ def test_methods_are_compared_seed_by_seed():
     )
 
 
+def test_a_seed_that_repeats_counts_once():
+    runs = [make_result("a", seed, 0.8 + (seed + more) / 100) for more in (0, 2) for seed in range(5)]
+    first, second = summarise_methods([*runs, *(make_result("b", seed, 0.7) for seed in range(5))])
+    assert first.interval is None, "runs of one seed are no sample of seeds"
+    assert (first.seed_count, table_rows([first])[0]["seeds"]) == (5, 5)
+    pair = compare_paired(first, second)
+    assert pair.seeds == (0, 1, 2, 3, 4)
+    assert pair.differences == pytest.approx([0.11 + seed / 100 for seed in range(5)])
+    three = [make_result("a", seed, 0.8 + more / 100) for more in (0, 1) for seed in range(3)]
+    first, second = summarise_methods([*three, *(make_result("b", seed, 0.7 + seed / 1000) for seed in range(3))])
+    assert compare_paired(first, second).verdict == "unclear", "three seeds carry no verdict, however often they ran"
+
+
 def test_verdicts_are_corrected_for_the_number_of_pairs():
     noise = (0.0, 0.02, -0.01, 0.01, -0.02)
     made = {"best": 0.9, "near": 0.885, "far": 0.6}

@@ -51,6 +51,21 @@ def test_errors_are_printed_with_what_the_prompt_changed(run: Run, shell: Shell)
     assert (answer.code, "has no predictions" in answer.err) == (2, True)
 
 
+def test_errors_of_texts_are_told_by_their_scores(run: Run, shell: Shell) -> None:
+    table = {
+        "text": ["one", "two"], "references": [["a b"], ["c d"]], "predicted": ["a b", "c"], "score": [1.0, 0.5],
+        "zero_shot": ["a", "c"], "zero_shot_score": [0.5, 0.5],
+    }  # fmt: skip
+    pd.DataFrame(table).to_parquet(run.path / "predictions.parquet")
+    plain = shell("errors", run.id).out
+    assert "right       1 of 2 test outputs equal a reference (50.0%)" in plain
+    assert "higher      1 score higher than without the prompt" in plain
+    assert "lower       0 score lower than without the prompt" in plain
+    assert "higher score than zero-shot, the highest first:" in plain
+    assert "McNemar" not in plain
+    assert "not recorded" not in plain
+
+
 def test_tags_notes_and_pins_are_changed_and_filtered(run: Run, shell: Shell) -> None:
     shell("note", run.id, "--untag", "a", "--untag", "b c")
     data = json.loads(shell("note", run.id, "--tag", "paper", "--notes", "page 3", "--no-pin", "--json").out)

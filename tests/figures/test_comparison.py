@@ -124,6 +124,17 @@ def test_the_grid_draws_and_marks_what_does_not_beat_zero_shot(runs):
     assert sum("✗" in cell for cell in cells) == sum(test <= 0.4 for _, _, test, _ in runs)
 
 
+def test_the_grid_compares_each_run_with_its_own_zero_shot():
+    grid = build_learning_rate_grid("m", [(0.1, 0, 0.6, 0.5), (0.1, 1, 0.62, 0.7), (0.3, 0, 0.4, None)])
+    assert grid.above_zero_shot == ((True, False), (None, None))
+    assert grid.share_above_zero_shot == 0.5
+    text = draw_learning_rate_grid(grid).data[0].text
+    assert [list(row) for row in text] == [["60%", "62% ✗"], ["40%", ""]]
+    grid = build_learning_rate_grid("m", [(0.1, 0, 0.55, 0.5), (0.1, 1, 0.75, 0.7)])
+    assert grid.share_above_zero_shot == 1
+    assert "✗" not in str(draw_learning_rate_grid(grid).data[0].text)
+
+
 @pytest.mark.parametrize("n", [0, 1, 16])
 def test_convergence_draws_any_number_of_methods_the_quickest_on_top(n):
     made = [replace(lap, accuracies=(0.3, 0.5), evaluated=(10 * (n - int(lap.method[1:])), 400)) for lap in laps(n)]

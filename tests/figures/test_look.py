@@ -17,6 +17,7 @@ from ptviz.analysis.training_curves import build_training_curve
 from ptviz.figures import heatmap, projection, prompt_tokens, step_strip
 from ptviz.figures import routing as routes
 from ptviz.figures import spectrum as spectra
+from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail
 from ptviz.figures.csv_export import figure_to_csv
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE, dim_cells, make_pickable
 from ptviz.figures.projection import Trajectory
@@ -270,3 +271,10 @@ def test_a_map_holds_the_words_alone_and_rings_and_colours_them():
     assert len(set(vocabulary.marker.color)) == 50
     assert ringed.text == ("word 7",)
     assert list(figure.data[1].text) == ["0 a", "1 &lt;b&gt;", "2 c"]
+
+
+def test_a_thumbnail_counts_tokens_and_dimensions_from_0():
+    (cells,) = draw_thumbnail(PromptThumbnail("P", ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), 6.0, (3.0, 8.0), width=3)).data
+    assert (list(cells.x), list(cells.y)) == ([0, 1, 2], [0, 1])
+    (cells,) = draw_thumbnail(PromptThumbnail("P", ((1.0, 2.0),), 6.0, (3.0,), width=8)).data
+    assert list(cells.x) == [1.5, 5.5], "the middle of each block of four"

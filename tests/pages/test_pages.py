@@ -468,6 +468,24 @@ def test_a_step_is_one_of_all_stages(page: Page, make_run: MakeRun):
     assert {m.label: m.value for m in at.metric}["Step"] == "3 / 60"
 
 
+@pytest.mark.parametrize(("test", "shown", "direction"), [
+    (0.3804, "+0.0 points", "NONE"), (0.3796, "+0.0 points", "NONE"), (0.385, "+0.5 points", "UP"),
+    (0.375, "-0.5 points", "DOWN"),
+])  # fmt: skip
+def test_a_score_as_high_as_zero_shot_is_no_rise(
+    page: Page, make_run: MakeRun, test: float, shown: str, direction: str
+):
+    run = make_run()
+    events = run.path / "events.jsonl"
+    text = events.read_text()
+    assert '"test": 0.75' in text
+    assert '"zero_shot": 0.38' in text
+    events.write_text(text.replace('"test": 0.75', f'"test": {test}'))
+    (metric,) = [one for one in well(page("train/watch.py", run=run.id)).metric if one.label == "Test"]
+    assert (metric.delta, MetricProto.MetricDirection.Name(metric.proto.direction)) == (shown, direction)
+    assert (metric.proto.color == MetricProto.MetricColor.GRAY) == (direction == "NONE")
+
+
 def test_a_score_before_training_is_no_result(page: Page, make_run: MakeRun):
     def best(made: int) -> tuple[int, bool]:
         at = well(page("train/watch.py", run=make_run("running", made=made).id))

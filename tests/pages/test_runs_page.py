@@ -38,6 +38,18 @@ def test_conditions_filter_by_any_setting(page: Page, make_run: MakeRun, store: 
     assert names(at) == ["short"]
 
 
+def test_a_condition_that_the_form_adds_finds_its_run(page: Page, make_run: MakeRun) -> None:
+    make_run(name="it's", lr=2 / 3)
+    make_run(name="other", lr=0.5)
+    for setting, value, text in (("lr", 2 / 3, "lr=0.666667"), ("name", "it's", None)):
+        at = page("train/runs.py")
+        at.selectbox(key="filter-name").set_value(setting).run()
+        at.selectbox(key=f"filter-value-{setting}").set_value(value).run()
+        well(at.button(key="filter-add").click().run())
+        assert names(at) == ["it's"]
+        assert text in (None, at.text_input(key="q").value)
+
+
 def test_tags_notes_and_pins_are_saved_and_shown(page: Page, make_run: MakeRun, store: Store, hostile: str) -> None:
     runs = [make_run(name=f"run {i}") for i in range(3)]
     at = page("train/runs.py", pick=runs[0].id)
@@ -99,6 +111,23 @@ def test_curves_of_loss_and_metric_and_settings_are_compared(page: Page, make_ru
     ]  # fmt: skip
     settings = at.dataframe[1].value
     assert settings.to_dict("records") == [{"setting": "m", "run 1": "6", "run 0": "5"}]
+
+
+def test_a_report_of_other_settings_is_refused_with_the_reason(page: Page, make_run: MakeRun) -> None:
+    def shown(*runs: Run) -> tuple[list[str], list[str]]:
+        at = well(page("train/runs.py", pick=",".join(run.id for run in runs)))
+        buttons = [button.proto.label for button in at.get("download_button")]
+        return [label for label in buttons if label == "Report"], [
+            one.value for one in at.text if one.value.startswith("No report")
+        ]
+
+    one, rate, twin = make_run(lr=0.1), make_run(lr=0.3), make_run(lr=0.1)
+    (said,) = shown(one, rate)[1]
+    assert "Prompt Tuning: expected runs that differ in the seed alone" in said
+    assert "these differ in lr. Leave out all but one choice of settings" in said
+    assert shown(one, twin)[0] == []
+    assert "got several of seed 0" in shown(one, twin)[1][0]
+    assert shown(one, make_run(lr=0.1, method="dept")) == (["Report"], [])
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -21,6 +21,7 @@ from ptviz.plots import (
     plot_training,
     samples_table,
 )
+from ptviz.reports.run_report import run_report
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError
 from ptviz.training import TrainConfig
 from ptviz.ui.train.samples import samples_html
@@ -290,6 +291,15 @@ def test_a_run_on_classes_has_no_samples(page: Page, make_run: Callable[..., Run
     run = make_run("finished")
     assert samples_table(run) == []
     assert not any(name.endswith("-perplexity") for name in figures(page("train/watch.py", run=run.id)))
+
+
+def test_the_report_says_of_texts_what_the_page_says(page: Page, write_run: Callable[..., Run]):
+    run = write_run()
+    said = [one.value for one in well(page("train/watch.py", run=run.id)).text]
+    (errors,) = [part for part in run_report(run).sections if part.title == "Errors on the test set"]
+    assert [line for line in errors.sentences if line in said] == errors.sentences[1:]
+    assert "outputs equal a reference" in errors.sentences[0]
+    assert "score higher" in errors.sentences[1]
 
 
 def test_all_baselines_of_a_text_task_are_drawn(write_run: Callable[..., Run]):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Callable, Sequence
+from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from torch import nn
 
 from ptviz.backbone_shape import BackboneShape
+from ptviz.figures.csv_export import figure_to_csv
 from ptviz.methods.base import REGISTRY, MethodCard, MethodTensor, PromptMethod
+from ptviz.plots import plot_tensor_view
+from ptviz.plots.alt_text import alt_of
 from ptviz.plots.tensor_views import VIEWS, TensorHistory, axis_name, list_indices, views_for_axes
 from ptviz.prompt import Batch, Prompt, Spec
 from ptviz.runs.config import RunConfig
@@ -77,6 +86,56 @@ def test_some_places_of_an_axis_alone():
     assert np.array_equal(fewer.current, found.current[..., [0, 3], :])
     with pytest.raises(KeyError, match="has the axes"):
         found.take("d", [0])
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., go.Figure]:
+    """Draw a view of a tensor with these axes, with the first and the last two of its five tokens."""
+
+    def draw(axes: tuple[str, ...], view: str, **options: Any) -> go.Figure:
+        found = track(axes, name="shown")
+
+        def load(prompt: str, part: str, *, tokens: Sequence[int] | None = None, **_: Any) -> TensorHistory:
+            return found if tokens is None else found.take("m", tokens)
+
+        monkeypatch.setattr("ptviz.plots.tensors.load_tensor_history", load)
+        return plot_tensor_view("run", view, tokens=[0, 3, 4], **options)
+
+    return draw
+
+
+def csv_rows(figure: go.Figure) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(figure_to_csv(figure))))
+
+
+def test_tokens_keep_their_numbers_in_every_heat_map(seen):
+    figure = seen(("S", "kv", "H", "m", "h"), "tokens")
+    assert np.flatnonzero(np.isfinite(figure.data[0].z).all(axis=0)).tolist() == [0, 3, 4]
+    assert {row["x"] for row in csv_rows(figure)} == {"0", "3", "4"}
+    assert figure.data[0].z.shape == (4, 5)
+    assert figure.layout.xaxis.dtick == 1, "ticks are the positions"
+    figure = seen(("m", "d"), "values")
+    assert {row["y"] for row in csv_rows(figure)} == {"0", "3", "4"}
+    low, high = (np.unravel_index(find(figure.data[0].z), (5, 16)) for find in (np.nanargmin, np.nanargmax))
+    assert f"at prompt token {low[0]}, embedding width {low[1]}" in alt_of(figure)
+    assert f"at prompt token {high[0]}, embedding width {high[1]}" in alt_of(figure)
+    assert "A matrix of 3 x 16." in alt_of(figure)
+    figure = seen(("m", "d"), "cosines")
+    assert {(row["x"], row["y"]) for row in csv_rows(figure)} == set(product("034", "034"))
+    bright, faint = seen(("m", "d"), "values", highlight=[3]).data
+    assert np.flatnonzero(np.isfinite(bright.z).all(axis=1)).tolist() == [3]
+    assert np.flatnonzero(np.isfinite(faint.z).all(axis=1)).tolist() == [0, 4]
+    assert [row[0] for row in bright.customdata] == [0, 1, 2, 3, 4]
+
+
+def test_tokens_keep_their_numbers_as_bars(seen):
+    figure = seen(("m",), "vector", highlight=[4])
+    (bars,) = figure.data
+    assert [row["x"] for row in csv_rows(figure)] == ["0", "3", "4"]
+    assert list(bars.customdata) == [0, 3, 4]
+    assert [opacity == 1 for opacity in bars.marker.opacity] == [False, False, True]
+    values = dict(zip(bars.x, bars.y, strict=True))
+    assert f"(prompt token {min(values, key=values.get)}) to" in alt_of(figure)
 
 
 def test_keys_and_values_in_numbers():

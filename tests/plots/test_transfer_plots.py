@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from ptviz import plots
+from ptviz.experiments.transfer_results import TransferRun, from_scratch_key
+from ptviz.figures.style import GREY
 from ptviz.plots.alt_text import alt_of
 from ptviz.plots.prompt_set import load_prompt_set, unused_names
 from ptviz.runs import Store, StoreError, saved_prompts
@@ -37,6 +39,21 @@ def test_any_number_of_prompts(prompts, count):
         plots.plot_transfer_correlations(some, metrics=("mean", "CKA")),
     ):
         assert len(alt_of(figure)) > 20
+
+
+def test_training_from_a_prompt_never_looks_like_training_from_scratch(monkeypatch):
+    folder, tensors = Store().prompts_folder, {"embeddings": torch.ones(3, 8)}
+    saved = [saved_prompts.save_prompt(folder, tensors, f"p{i}", "tiny-encoder", None, {}).id for i in range(9)]
+    ids = [SAVED_PREFIX + one for one in saved]
+    starts = [from_scratch_key("tiny-encoder", 3), *(one.id for one in load_prompt_set(ids).sources)]
+    trained = {
+        start: TransferRun(start, "trec6", 200, 10, 0, (0, 10), (0.2, 0.1 + i / 20)) for i, start in enumerate(starts)
+    }
+    monkeypatch.setattr("ptviz.experiments.transfer_gain.measured_runs", lambda *_: trained)
+    scratch, *others = [(one.line.color, one.line.dash) for one in plots.plot_transfer_curves(ids, "trec6").data]
+    assert scratch == (GREY, "solid")
+    assert GREY not in [colour for colour, _ in others]
+    assert len(set(others)) == 9, "no two prompts look alike"
 
 
 def test_names_and_the_prompts_of_a_checkpoint(prompts, tmp_path):

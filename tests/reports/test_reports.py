@@ -16,6 +16,9 @@ import pytest
 
 from ptviz import cli
 from ptviz.methods import list_methods
+from ptviz.plots import error_summary
+from ptviz.plots.prediction_errors import describe_changes
+from ptviz.plots.predictions import read_predictions
 from ptviz.reports.bibliography import CALIBRATION, HOLM, MCNEMAR, TRANSFERABILITY, cite
 from ptviz.reports.document import Code, Report, Section, Table
 from ptviz.reports.run_report import run_report
@@ -108,6 +111,32 @@ def test_a_run_is_reported_whole(predicted: Callable[..., Run], store: Store) ->
     assert len([label for label in labels if len(label) > 20]) >= 5
 
 
+def test_texts_are_reported_by_their_scores_as_on_the_page(store: Store) -> None:
+    run = make_run(store)
+    environment = run.path / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"metric": "rouge-l"}))
+    table = {
+        "text": ["one", "two", "three", "four"],
+        "references": [["a b"], ["c d"], ["e f"], ["g h"]],
+        "predicted": ["a b", "c d and more", "e", "g"],
+        "score": [1.0, 0.8, 0.4, 0.5],
+        "zero_shot": ["a b", "c", "e f g", "g"],
+        "zero_shot_score": [1.0, 0.5, 0.8, 0.5],
+    }
+    pd.DataFrame(table).to_parquet(run.path / "predictions.parquet")
+    text = check_self_contained(run_report(run).to_html()).text
+    assert "1 of 4 test outputs equal a reference (25.0%" in text
+    assert describe_changes(read_predictions(run)) in text
+    assert "1 of 4 outputs score higher and 1 score lower" in text
+    assert "McNemar's exact test" not in text
+    assert "by the prompt" not in text
+    for title, shown, hidden in (("Higher", "c d and more", "e f g"), ("Lower", "e f g", "c d and more")):
+        rows = text.split(f"{title} score than zero-shot", 1)[1].split("The 1 with the highest score of 1.")[0]
+        assert (shown in rows, hidden in rows) == (True, False)
+    found = error_summary(run)
+    assert (found["changes"], found["score_changes"]) == (None, {"higher": 1, "lower": 1})
+
+
 def test_figures_and_tables_have_their_data_as_csv(predicted: Callable[..., Run]) -> None:
     found = check_self_contained(run_report(predicted()).to_html())
     addresses = [value for _, name, value in found.attributes if name == "href" and value.startswith("data:")]
@@ -119,8 +148,8 @@ def test_figures_and_tables_have_their_data_as_csv(predicted: Callable[..., Run]
 
 
 def test_methods_are_compared_with_intervals_and_tables_for_papers(store: Store) -> None:
-    runs = [make_run(store, f"{i}", method=method, hyperparameters={}) for i, method in enumerate(
-        ("prompt-tuning", "prompt-tuning", "dept"))]  # fmt: skip
+    runs = [make_run(store, f"{method} {seed}", seed=seed, method=method, hyperparameters={})
+            for method, seed in (("prompt-tuning", 0), ("prompt-tuning", 1), ("dept", 0))]  # fmt: skip
     found = check_self_contained(comparison_report([run.id for run in runs]).to_html())
     assert "\\begin{tabular}" in found.text
     assert "| method | test |" in found.text
@@ -135,11 +164,29 @@ def test_methods_are_compared_with_intervals_and_tables_for_papers(store: Store)
         comparison_report([runs[0].id])
 
 
+def test_runs_that_are_no_seeds_of_a_method_are_not_compared(store: Store) -> None:
+    runs = [make_run(store, f"{seed}", seed=seed) for seed in range(2)]
+    again, longer = make_run(store, "again", device="cpu"), make_run(store, "longer", made=12, seed=2)
+    used = make_run(store, "another rate", seed=3)
+    environment = used.path / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"lr": 0.3}))
+    with pytest.raises(ValueError, match="Prompt Tuning: expected one run for each seed; got several of seed 0"):
+        comparison_report([*runs, again])
+    with pytest.raises(ValueError, match=r"Prompt Tuning: expected runs that differ in the seed .*differ in steps\."):
+        comparison_report([*runs, longer])
+    with pytest.raises(ValueError, match=r"these differ in lr\. Leave out all but one choice of settings"):
+        comparison_report([*runs, used])
+    other = make_run(store, "other", method="dept", hyperparameters={})
+    assert comparison_report([runs[1], again, other]).title == "Comparison of 2 methods", "a device is no setting"
+
+
 def test_transfer_is_reported(store: Store) -> None:
     runs = [make_run(store, "one"), make_run(store, "two", task="sms")]
     found = check_self_contained(transfer_report(runs).to_html())
     assert "@inproceedings{vu2022spot" in found.text
     assert f"ptviz report --transfer {runs[0].id} {runs[1].id}" in found.text
+    assert "Each prompt answers up to 200 validation examples of each task as it is." in found.text
+    assert "test examples" not in found.text
     with pytest.raises(ValueError, match="transfer needs two or more runs; got 1"):
         transfer_report(runs[:1])
 
@@ -164,7 +211,7 @@ def test_a_report_without_figures_carries_no_library() -> None:
 def test_the_shell_writes_reports(
     predicted: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [predicted(f"run {i}", made=8 + 4 * i) for i in range(2)]
+    runs = [predicted(f"run {i}", seed=i) for i in range(2)]
     assert cli.run(["report", runs[0].id, "-o", str(tmp_path / "one.html"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ptviz.runs import RunConfig, RunSummary, Status, Store
 from ptviz.runs.annotations import Annotations
-from ptviz.runs.run_filters import differing_settings, filter_summaries
+from ptviz.runs.run_filters import Condition, differing_settings, filter_summaries, format_setting, parse_filter
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.training import TrainConfig
 from tests.damaged_files import make_run
@@ -53,6 +55,25 @@ RUNS = [
 )
 def test_filters_hold_words_and_conditions(text: str, found: str) -> None:
     assert [run.id for run in filter_summaries(RUNS, text)] == found.split()
+
+
+def test_floats_are_found_by_the_six_digits_that_are_shown() -> None:
+    precise = [entry("a", lr=2 / 3), entry("b", lr=0.0000123456789), entry("c", lr=0.66667)]
+    for run in precise:
+        shown = format_setting(run.lr)
+        assert run in filter_summaries(precise, f"lr={shown} lr>={shown} lr<={shown}")
+        assert run not in filter_summaries(precise, f"lr!={shown}")
+    assert [run.id for run in filter_summaries(precise, "lr=0.666667")] == ["a"]
+    assert filter_summaries(precise, "lr=0.6667") == [], "a typed value of fewer digits is another value"
+    assert [run.id for run in filter_summaries(precise, "lr>0.5 lr!=0.666667")] == ["c"]
+
+
+@given(value=st.text(max_size=20), sign=st.sampled_from(["=", "!="]))
+@example(value="it's", sign="=")
+@example(value="a 'b' \"c\" \\", sign="=")
+def test_any_condition_is_read_as_it_was_written(value: str, sign: str) -> None:
+    condition = Condition("name", sign, value)
+    assert parse_filter(f"word {condition.to_text()}", ["name"]) == (["word"], [condition])
 
 
 def test_bad_filters_say_what_is_known() -> None:

@@ -43,6 +43,8 @@ def test_values_are_shown_as_percentages_and_correlations_as_they_are() -> None:
     assert METRICS["matthews"].format(-0.001) == "0.00"
     assert [METRICS[name].format_short(0.876) for name in ("accuracy", "pearson")] == ["88%", "0.88"]
     assert [METRICS[name].format_change(0.0321) for name in ("f1", "spearman")] == ["+3.2 points", "+0.03"]
+    assert [METRICS[name].format_change(-0.0002) for name in ("f1", "spearman")] == ["+0.0 points", "+0.00"]
+    assert METRICS["f1"].format_change(-0.0321, "") == "-3.2"
 
 
 def test_the_metric_of_several_runs_and_of_another_version() -> None:

@@ -184,7 +184,7 @@ def display_rows(
             "Length": one.length,
             "File (MB)": to_mebibytes(one.size),
             "Steps to 90 / 95% of best": None if one.steps95 is None else f"{one.steps90:.0f} / {one.steps95:.0f}",
-            "Seeds": len(one.seeds),
+            "Seeds": one.seed_count,
         }
         for one in order
     ]
@@ -288,7 +288,7 @@ def render_ensembles(results: Sequence[RunResult]) -> None:
 
 
 def _round_change(change: float, metric: Metric) -> float:
-    return round(100 * change, 1) if metric.unit else round(change, 2)
+    return (round(100 * change, 1) if metric.unit else round(change, 2)) + 0.0  # no -0.0
 
 
 def render_learning_rate_grid(found: Sequence[PlannedRun]) -> None:

@@ -217,7 +217,7 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
             if one.summary.interval is None
             else f"{metric.format(one.summary.interval.low)} to {metric.format(one.summary.interval.high)}"
             + INTERVAL_MARKS[one.summary.interval.over],
-            "Seeds": len(one.summary.seeds),
+            "Seeds": one.summary.seed_count,
         }
         for one in best
     ]

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
@@ -37,6 +37,17 @@ def format_percent(share: float | None, digits: int = 1) -> str:
 def format_score(metric: Metric, score: float | None) -> str:
     """Return a score by a metric as it is shown; a dash for None."""
     return score_text.format_score(metric, score, missing="—")
+
+
+def delta_options(shown: str, colour: Literal["normal", "inverse"] = "normal") -> dict[str, Any]:
+    """Return the options of ``st.metric`` for a change as it is shown; one that rounds to zero is no rise and no fall.
+
+    ``colour`` "inverse" is for what should fall.
+    """
+    # Streamlit takes every text without a minus for a rise, "+0.0" too.
+    if any(digit in shown for digit in "123456789"):
+        return {"delta": shown, "delta_color": colour}
+    return {"delta": shown, "delta_color": "off", "delta_arrow": "off"}
 
 
 def format_duration(seconds: float | None) -> str:

@@ -19,7 +19,7 @@ from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.components.formatting import unique_labels
+from ptviz.ui.components.formatting import delta_options, unique_labels
 from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.python_popover import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
@@ -198,9 +198,9 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
     now = {"changed": 0, **before} if not done else answer["after"][-1]
     with st.container(horizontal=True):
         gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
-        shown = metric.format_change(gained) if gained else None
-        st.metric(f"{metric.title} now", metric.format(now["accuracy"]), shown, help=f"on {rows} validation texts")
-        st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+z.3f}" if rise else None, "inverse")
+        change = delta_options(metric.format_change(gained)) if gained else {}
+        st.metric(f"{metric.title} now", metric.format(now["accuracy"]), help=f"on {rows} validation texts", **change)
+        st.metric("Loss now", f"{now['loss']:.3f}", **(delta_options(f"{rise:+z.3f}", "inverse") if rise else {}))
         st.metric(f"Changed {answers}", f"{now['changed']} of {rows}", help=help)
     if not done:
         return

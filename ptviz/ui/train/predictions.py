@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
-from ptviz.analysis.prediction_errors import CALIBRATION_BINS, count_changes
+from ptviz.analysis.prediction_errors import CALIBRATION_BINS
 from ptviz.plots import (
     plot_calibration,
     plot_class_scores,
@@ -18,7 +18,7 @@ from ptviz.plots import (
     plot_score_by_length,
     predictions_table,
 )
-from ptviz.plots.prediction_errors import load_calibrations, load_class_scores
+from ptviz.plots.prediction_errors import describe_changes, load_calibrations, load_class_scores
 from ptviz.plots.predictions import Order, Rows, class_names, has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, Status
@@ -94,22 +94,6 @@ def _views(run: Run, rows: Rows) -> list[str]:
     if class_names(run):
         views += ["Confusion matrix", "Classes"]
     return [*views, *(["Calibration"] if "confidence" in rows[0] else []), "Length"]
-
-
-def describe_changes(rows: Rows) -> str:
-    """Return in a sentence how many examples the prompt fixed and broke, and whether that may be chance."""
-    if "score" in rows[0]:
-        better, worse = (sum(row["change"] == change for row in rows) for change in ("fixed", "broken"))
-        return (
-            f"Against the backbone without the prompt, {better:,} of {len(rows):,} outputs score higher and {worse:,} "
-            "score lower."
-        )
-    found = count_changes([row["right"] for row in rows], [row["zero_shot_right"] for row in rows])
-    return (
-        f"Against zero-shot the prompt fixed {found.fixed:,} and broke {found.broken:,} of {len(rows):,} examples "
-        f"(McNemar's exact test: p = {found.p:.2g}); {found.both_right:,} are right and {found.both_wrong:,} wrong "
-        "both times."
-    )
 
 
 def _offer_zero_shot(run: Run) -> None:

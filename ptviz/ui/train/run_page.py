@@ -16,7 +16,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import is_classroom, refresh_seconds
 from ptviz.ui.components.errors import error_box, show_errors
-from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
+from ptviz.ui.components.formatting import delta_options, format_duration, format_score, render_heading, state_badge
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.recorded_runs import list_runs, render_recorded_note
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
@@ -264,7 +264,7 @@ def _source_score(run: str, score: float) -> str:
 def _zero_shot_delta(score: float | None, zero: float | None, metric: Metric) -> dict[str, Any]:
     if score is None or zero is None:
         return {}
-    return {"delta": metric.format_change(score - zero), "delta_description": "vs zero-shot"}
+    return delta_options(metric.format_change(score - zero)) | {"delta_description": "vs zero-shot"}
 
 
 def _render_prediction_box(run: Run, status: Status) -> None:

@@ -12,7 +12,7 @@ import streamlit as st
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunSummary
 from ptviz.runs.annotations import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
-from ptviz.runs.run_filters import summary_values
+from ptviz.runs.run_filters import Condition, format_setting, summary_values
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
@@ -76,18 +76,13 @@ def _render_condition_form(summaries: list[RunSummary]) -> None:
     signs = ("=", "!=", ">=", "<=")
     sign = st.segmented_control("is", signs, default="=", key="filter-sign", required=True)
     known = sorted(values[name], key=lambda value: (isinstance(value, str), value))[:_MAX_FILTER_VALUES]
-    value = st.selectbox("value", known, key=f"filter-value-{name}", format_func=_format_value)
+    value = st.selectbox("value", known, key=f"filter-value-{name}", format_func=format_setting)
 
     def add() -> None:
-        shown = _format_value(value)
-        quoted = f'"{shown}"' if " " in shown or not shown else shown
-        st.session_state["q"] = f"{st.session_state.get('q', '')} {name}{sign}{quoted}".strip()
+        condition = Condition(name, sign, format_setting(value)).to_text()
+        st.session_state["q"] = f"{st.session_state.get('q', '')} {condition}".strip()
 
     st.button("Add to the filter", key="filter-add", on_click=add)
-
-
-def _format_value(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def order_runs(summaries: Sequence[RunSummary], owners: Mapping[str, str]) -> list[RunSummary]:
@@ -343,7 +338,7 @@ def render_comparison_section(picked: list[RunSummary]) -> None:
             key="csv",
         )
         if _are_comparable(picked):
-            report_download(lambda: _make_report(picked), "comparison-report")
+            _render_report_button(picked)
     if len(picked) > 1:
         _render_settings(picked)
 
@@ -352,6 +347,18 @@ def _are_comparable(picked: list[RunSummary]) -> bool:
     """Return whether a report can compare the runs: several finished ones on one task and backbone."""
     finished = [one.config for one in picked if one.status.state == "finished"]
     return len(finished) > 1 and len({(config.task_names, config.backbone) for config in finished}) == 1
+
+
+def _render_report_button(picked: list[RunSummary]) -> None:
+    """Show the button of a report, or why there is none: a browser says of a refused download only that it failed."""
+    from ptviz.plots.run_tables import check_seeds_of_methods
+
+    try:
+        check_seeds_of_methods([one for one in picked if one.status.state == "finished"])
+    except ValueError as error:
+        st.text(f"No report. {error}.")
+        return
+    report_download(lambda: _make_report(picked), "comparison-report")
 
 
 def _make_report(picked: list[RunSummary]) -> Report:
@@ -375,7 +382,7 @@ def _render_settings(picked: list[RunSummary]) -> None:
     # As text: a column of a run holds numbers and words.
     cells = [
         {"setting": row["setting"]}
-        | {names[one.id]: "—" if row[one.id] is None else _format_value(row[one.id]) for one in picked}
+        | {names[one.id]: "—" if row[one.id] is None else format_setting(row[one.id]) for one in picked}
         for row in rows
     ]
     st.dataframe(
