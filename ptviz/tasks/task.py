@@ -33,7 +33,8 @@ class Task:
     tokens by their mean log-likelihood; without it one token stands for each word. With ``chat`` an instruct decoder
     is asked through its chat template; ``place`` is where soft tokens stand. ``metric`` is a name of
     ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
-    them.
+    them. ``drawn_from`` are the training rows from which so many of each class were drawn: the classes of ``train`` say
+    no longer which is the most frequent one.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
@@ -59,6 +60,7 @@ class Task:
     whole_words: bool = False
     chat: bool = False
     place: Place = "prefix"
+    drawn_from: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
@@ -144,13 +146,13 @@ class Task:
         return Example.of_fields(*(part.strip() for part in parts))
 
     def most_frequent_label(self) -> int:
-        """Return the most frequent class of the training rows; the first of several."""
-        counts = Counter(row.label for row in self.train)
+        """Return the most frequent class of the training rows, before few were drawn; the first of several."""
+        counts = Counter(row.label for row in self.drawn_from or self.train)
         return min(counts, key=lambda label: (-counts[label], label))
 
     def most_frequent_target(self) -> str:
-        """Return the most frequent target text of the training rows; the first in the alphabet of several."""
-        counts = Counter(target for row in self.train for target in row.targets)
+        """Return the most frequent target of the training rows, before few were drawn; the first in the alphabet."""
+        counts = Counter(target for row in self.drawn_from or self.train for target in row.targets)
         return min(counts, key=lambda target: (-counts[target], target))
 
     def subsample(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
@@ -173,6 +175,7 @@ class Task:
             train=train,
             validation=stratified_subsample(self.validation, validation_rows, "validation"),
             test=stratified_subsample(self.test, test_rows, "test"),
+            drawn_from=(self.drawn_from or self.train) if shots else self.drawn_from,
         )
 
     def make_template(self, reading: str) -> Template:
