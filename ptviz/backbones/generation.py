@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,10 @@ class GenerationSettings:
                 f"expected beam search or sampling; got {self.beams} beams with temperature {self.temperature:g}: "
                 "set beams to 1, or temperature to 0"
             )
+
+    def for_batch(self, first: int) -> GenerationSettings:
+        """Return the settings of a batch whose first row has this number among all rows: each batch is drawn anew."""
+        return replace(self, seed=(self.seed + first * 1_000_003) % 2**64) if first else self  # torch takes 64 bits
 
 
 @torch.no_grad()

@@ -97,7 +97,7 @@ def generate_texts(
         order, chosen = order[:-size], order[-size:]
         batch = collate([rows[i] for i in chosen], backbone.pad_id, backbone.embed_tokens, device=backbone.device)
         prompt = Prompt() if method is None else method(batch)
-        found = generate(backbone, batch, prompt, settings, stream if on_token else None)
+        found = generate(backbone, batch, prompt, settings.for_batch(len(order)), stream if on_token else None)
         for index, ids in zip(chosen, found, strict=True):
             generated[index] = decode(ids)
     return generated
