@@ -70,7 +70,7 @@ def settings_of_task(rows: EncodedExamples, settings: GenerationSettings | None 
     return replace(
         settings,
         stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
-        stop=rows.end if rows.task.chat else settings.stop,
+        stop=rows.end,  # what training teaches; the model's own end may be another token
     )
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ptviz.backbones import BackboneError
+from ptviz.backbones.generation import GenerationSettings
 from ptviz.methods import REGISTRY
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task, TaskError
@@ -21,7 +22,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
-from ptviz.training.task_outputs import generate_outputs
+from ptviz.training.task_outputs import generate_outputs, generate_token_ids
 from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]
@@ -86,6 +87,21 @@ def test_a_target_of_several_lines_ends_with_the_end_of_sequence() -> None:
     rows = EncodedExamples(backbone, lines, ROWS[:1], 0, 64)
     assert rows.examples[0].target[-1] == backbone.tokeniser.eos_token_id
     assert not rows.ends_with_line
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_text_ends_at_the_token_that_training_teaches_as_its_end(family: str) -> None:
+    """The tokeniser's end need not be the model's: instruct models end a turn with another token."""
+    backbone = fresh(family)
+    task = text_task(train=(Example("x", targets=("two\nlines",)), *ROWS[:3]))
+    rows = EncodedExamples(backbone, task, ROWS[:1], 0, 64)
+    (ids,) = generate_token_ids(None, rows, GenerationSettings(12))
+    end = next(one for one in ids if ids[0] != one < len(backbone.tokeniser))
+    backbone.tokeniser.eos_token = backbone.tokeniser.convert_ids_to_tokens(end)
+    backbone.model.generation_config.eos_token_id = 1
+    rows = EncodedExamples(backbone, task, ROWS[:1], 0, 64)
+    assert rows.end == end
+    assert generate_token_ids(None, rows, GenerationSettings(12)) == [ids[: ids.index(end)]]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
