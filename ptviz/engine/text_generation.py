@@ -183,7 +183,8 @@ def make_text_generator(loaded: LoadedPrompt, pattern: str = "") -> TextGenerato
     """
     if pattern:
         return TextGenerator(loaded.method, loaded.backbone, input_template(loaded.backbone, pattern), loaded.position)
-    task, template = loaded.task, loaded.task.make_template(loaded.backbone.readout_mode)
+    task = loaded.subsampled_task()  # whose targets say where texts end and how long they are
+    template = task.make_template(loaded.backbone.readout_mode)
     if task.kind != "text":
         return TextGenerator(loaded.method, loaded.backbone, template, loaded.position)
     length = loaded.config.training.length
