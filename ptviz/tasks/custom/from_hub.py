@@ -27,7 +27,7 @@ from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import (
     SPLIT_SHARES,
     drop_duplicates,
-    normalised_text,
+    input_key,
     split_by_group,
     split_off,
     stratified_split,
@@ -206,7 +206,7 @@ def _assemble_splits(
 
     if "validation" not in found and "test" not in found:
         if columns.choices:
-            return classes, split_by_group(train, lambda row: normalised_text(row.text), seed), notes
+            return classes, split_by_group(train, input_key, seed), notes
         return classes, stratified_split(train, seed), notes
     test = rows("test" if "test" in found else "validation")
     rest = drop_duplicates(train, taken=test)
