@@ -79,8 +79,12 @@ def load_hub_task(
         notes += tuple(f"{split}: {note}" for note in found[split].notes())
         found[split].total_rows = len(data) - found[split].skipped_rows
         notes += sampling_note(found[split], split)
+    answers = "targets" if options.target else "labels"
     if not found:
-        raise TaskError(f"{identifier}: expected a split with {'targets' if options.target else 'labels'}; got none")
+        raise TaskError(f"{identifier}: expected a split with {answers}; got none")
+    if "train" not in found:
+        some = " and ".join(found)
+        raise TaskError(f"{identifier}: expected a split train with {answers}; it has none, only {some}")
     classes, splits, more = _assemble_splits(found, identifier, columns, seed, options.skip_bad_rows)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
     return custom_task(
@@ -147,8 +151,8 @@ def _class_names(data: Any, column: str) -> list[str] | None:
 
 def _lacks_labels(data: Any, column: str) -> bool:
     """Return whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
-    first = data.select_columns([column])[:1000][column]
-    return all(value in (None, -1, "", []) for value in first)
+    cells = iterate_cells(data, [column], range(len(data)))
+    return all(value in (None, -1, "", []) for _, (value,) in cells)
 
 
 def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
@@ -191,6 +195,7 @@ def _assemble_splits(
         notes = tuple(f"{split}: {note}" for split, (_, more) in read.items() for note in more)
     else:
         classes, train, notes = label_examples(found["train"], identifier, columns.answer)
+    left_out: dict[str, int] = {}
     index = {to_class_name(name): label for label, name in enumerate(classes)}  # "07" is shown, and is the class "7"
 
     def rows(split: str) -> list[Example]:
@@ -198,11 +203,9 @@ def _assemble_splits(
             return found[split].merge_targets()
         if columns.choices:
             return own_choices[split]
-        return drop_duplicates(
-            Example.of_fields(*row.texts, label=index[str(row.answer)])
-            for row in found[split].rows
-            if row.answer in index
-        )
+        known = [row for row in found[split].rows if row.answer in index]
+        left_out[f"{split}: rows of classes that are not trained on"] = len(found[split].rows) - len(known)
+        return drop_duplicates(Example.of_fields(*row.texts, label=index[str(row.answer)]) for row in known)
 
     if "validation" not in found and "test" not in found:
         if columns.choices:
@@ -211,9 +214,13 @@ def _assemble_splits(
     test = rows("test" if "test" in found else "validation")
     rest = drop_duplicates(train, taken=test)
     if "validation" in found and "test" in found:
-        validation = drop_duplicates(rows("validation"), taken=test)
+        own = rows("validation")
+        validation = drop_duplicates(own, taken=test)
         rest = drop_duplicates(rest, taken=validation)
-    else:
+        left_out["validation: rows whose text is in the test split"] = len(own) - len(validation)
+    left_out["train: rows whose text is in a later split"] = len(train) - len(rest)
+    notes += tuple(f"{what}, left out: {count:,}" for what, count in left_out.items() if count)
+    if "validation" not in found or "test" not in found:
         rest, validation = split_off(rest, SPLIT_SHARES["validation"], f"validation {seed}")
         notes += ("the validation rows were cut from the training rows",)
     return classes, TaskSplits(tuple(rest), tuple(validation), tuple(test)), notes
