@@ -20,7 +20,7 @@ from ptviz.tasks.custom.assemble import (
     target_examples,
 )
 from ptviz.tasks.custom.from_file import find_columns
-from ptviz.tasks.custom.labels import to_class_name
+from ptviz.tasks.custom.labels import shorten_floats, to_class_name
 from ptviz.tasks.custom.table_options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
@@ -174,7 +174,9 @@ def iterate_cells(data: Any, columns: Sequence[str], indices: Sequence[int]) -> 
     for start in range(0, len(indices), 1000):
         part = list(indices[start : start + 1000])
         batch = data[part]
-        for number, *cells in zip(part, *(batch[name] for name in columns), strict=True):
+        kinds = [getattr(data.features[name], "dtype", "") for name in columns]
+        values = [shorten_floats(batch[name], kind) for name, kind in zip(columns, kinds, strict=True)]
+        for number, *cells in zip(part, *values, strict=True):
             yield number + 1, tuple(cells)
 
 
