@@ -87,9 +87,12 @@ class EncodedExamples:
     def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
         """Return the examples with other examples and their answers before each; they must have no prompt slots.
 
-        The answer of a class is its label word, which ends as a generated text does.
+        The answer of a class is its label word, which ends as a generated text does. In a chat the examples are its
+        earlier turns. An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay
+        around the whole.
 
-        An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay around the whole.
+        Raises:
+            ChatTemplateError: if a chat template cannot write earlier turns.
         """
         ahead = EncodedExamples(self.backbone, self.task, shown, 0, length)
         answers = [row.target for row in ahead.examples]
@@ -99,7 +102,9 @@ class EncodedExamples:
             answers = self.template.encode_targets(words, self.backbone.tokeniser, end)
         ids = [one for row, answer in zip(ahead.examples, answers, strict=True) for one in (*row.ids, *answer)]
         lead = 0
-        if self.backbone.family == "encoder-decoder":
+        if self.task.chat:
+            lead, ids = self.template.encode_turns(ahead.examples, answers, self.backbone.tokeniser)
+        elif self.backbone.family == "encoder-decoder":
             tokeniser = self.backbone.tokeniser
             marks = {getattr(tokeniser, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")}
             ids = [one for one in ids if one not in marks]

@@ -22,7 +22,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
-from ptviz.training.task_outputs import generate_outputs, generate_token_ids
+from ptviz.training.task_outputs import generate_outputs, generate_token_ids, longest_target
 from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]
@@ -166,13 +166,23 @@ def test_an_encoder_decoder_reads_the_examples_as_one_input(family: str) -> None
         assert shown.examples[0].ids.count(mark) == bare.examples[0].ids.count(mark)
 
 
-def test_more_examples_than_an_encoder_has_places_give_no_baseline() -> None:
+@pytest.mark.parametrize(("family", "places"), [("bart", 200), ("llama", 320), ("gpt2", 320)])
+def test_more_examples_than_a_model_has_places_give_no_baseline(family: str, places: int) -> None:
     long = tuple(Example(f"{noun} " * 60, targets=(noun,)) for noun in NOUNS)
     task = text_task(train=long, validation=long[:2], test=long[:2])
-    backbone = fresh("bart")
-    backbone.model.config.max_position_embeddings = 200
+    backbone = fresh(family)
+    backbone.model.config.max_position_embeddings = places
     found = measure_baselines(backbone, task, TrainConfig(length=64))
     assert (found.in_context, found.shown) == (None, 0)
+
+
+def test_the_positions_of_what_a_decoder_writes_count_too() -> None:
+    backbone, task = fresh("gpt2"), text_task()
+    rows = EncodedExamples(backbone, task, task.validation, 0, 64).in_context(task.train[:4], 64)
+    needed = max(len(row.ids) for row in rows.examples) + longest_target(rows)
+    for places, shown in ((needed, 4), (needed - 1, 0)):
+        backbone.model.config.max_position_embeddings = places
+        assert measure_baselines(backbone, task, TrainConfig()).shown == shown
 
 
 def test_examples_in_the_context_stand_before_the_input_with_their_targets() -> None:
