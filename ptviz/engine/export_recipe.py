@@ -17,7 +17,7 @@ from ptviz.runs.run import Run
 from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText, Template
-from ptviz.training.batches import EncodedExamples
+from ptviz.training.batches import EncodedExamples, scores_whole_words
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import subsample_task
 from ptviz.training.task_outputs import settings_of_task
@@ -44,6 +44,11 @@ def describe_layout(run: Run, backbone: Backbone, slots: int) -> tuple[dict[str,
         return None, (
             "the run has tokens before its prompt, such as a chat template's or BOS, and PEFT puts the prompt first: "
             "what PEFT scores or writes will differ"
+        )
+    if task.classes and scores_whole_words(task, backbone):
+        return (
+            None,
+            "the run scores all tokens of its label words, and a script that reads one token for each would not",
         )
     before, after = template.surrounding_ids(backbone.tokeniser)
     lead = template.label_lead(backbone.tokeniser)

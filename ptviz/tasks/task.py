@@ -30,7 +30,8 @@ class Task:
     ``cue`` is what a language model reads after the input. ``fields`` names the texts of an example, ``template`` lays
     them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
     first when an input is too long (empty: the longest). With ``whole_words`` a decoder scores a label word of several
-    tokens by their mean log-likelihood; without it one token stands for each word. With ``chat`` an instruct decoder
+    tokens by their mean log-likelihood; without it one token stands for each word. ``distinct_words`` scores them whole
+    where two words begin with the same token, which would stand for one of them only. With ``chat`` an instruct decoder
     is asked through its chat template; ``place`` is where soft tokens stand. ``metric`` is a name of
     ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
     them. ``drawn_from`` are the training rows from which so many of each class were drawn: the classes of ``train`` say
@@ -61,6 +62,7 @@ class Task:
     chat: bool = False
     place: Place = "prefix"
     drawn_from: tuple[Example, ...] = ()
+    distinct_words: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])

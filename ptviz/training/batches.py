@@ -27,7 +27,7 @@ class EncodedExamples:
     """Encoded examples with ``m`` prompt slots each, and the read-out of their task.
 
     Of a text-to-text example the first reference is the target; of a multiple-choice one the right choice, and of a
-    class with a label word of several tokens that word, if the task's ``whole_words`` are scored.
+    class with a label word of several tokens that word, if they are scored whole (``scores_whole_words``).
 
     Raises:
         BackboneError: if texts are to be written or scored by an encoder, which writes none.
@@ -180,10 +180,22 @@ def make_label_readout(task: Task, backbone: Backbone) -> Readout:
 
 
 def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
-    if task.kind == "text":
-        return "texts"
+    if task.kind != "classification":
+        return "texts" if task.kind == "text" else "choices"
+    return "choices" if backbone.family != "encoder" and scores_whole_words(task, backbone) else "classes"
+
+
+def scores_whole_words(task: Task, backbone: Backbone) -> bool:
+    """Return whether a decoder scores all tokens of a task's label words: one token each would not do."""
     long = task.whole_words and any(len(backbone.tokenise(f" {word}")) > 1 for word in task.label_words)
-    return "choices" if task.kind == "choice" or (long and backbone.family != "encoder") else "classes"
+    return long or (task.distinct_words and _begin_alike(labels_as_read(task, backbone), backbone))
+
+
+def _begin_alike(words: Sequence[str], backbone: Backbone) -> bool:
+    """Return whether two words have the same first token, blanks aside; "very good" and "very bad" have."""
+    blank = backbone.tokenise(" ")
+    rows = [[one for one in backbone.tokenise(word) if one not in blank] for word in words]
+    return len({row[0] for row in rows if row}) < len(rows)
 
 
 def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:

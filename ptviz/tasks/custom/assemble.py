@@ -405,6 +405,7 @@ def custom_task(
         classes=tuple(classes),
         label_words=label_words,
         whole_words=bool(options.word_list),
+        distinct_words=True,
         descriptions=descriptions,
         cue=DEFAULT_CUE,
         train=splits.train,
