@@ -181,6 +181,9 @@ def generation_arguments(
         "pad_token_id": backbone.pad_id,
         "decoder_start_token_id": start if start is not None or backbone.family == "decoder" else backbone.pad_id,
         "use_cache": True,
+        # transformers takes what is not set from the model's own file, where it would change greedy decoding.
+        "repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
     }
     if settings.temperature:
         found |= {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}

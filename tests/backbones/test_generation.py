@@ -256,6 +256,18 @@ def test_a_token_with_more_than_a_newline_ends_a_line() -> None:
     assert backbone.tokeniser.decode(cut).endswith("ok;")
 
 
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_settings_in_the_models_own_file_do_not_change_greedy_decoding(family: str) -> None:
+    _, batch, _ = case(family, M)
+    backbone = fresh(family)
+    prompt = prompt_for(backbone, batch, "plain")
+    settings = GenerationSettings(16)
+    expected = generate(backbone, batch, prompt, settings)
+    backbone.model.generation_config.repetition_penalty = 1.5
+    backbone.model.generation_config.no_repeat_ngram_size = 1
+    assert generate(backbone, batch, prompt, settings) == expected
+
+
 def test_an_encoder_refuses_to_write() -> None:
     backbone, batch, _ = case("bert", M)
     with pytest.raises(BackboneError, match="reads texts and generates none"):
