@@ -135,6 +135,8 @@ def test_inputs_are_the_lines_that_hold_a_text(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_bytes("\ufeffa é\r\n\n  b \n".encode())
     assert read_inputs(path) == ["a é", "b"]
+    path.write_bytes("one\u2028text\x0b\r\nanother\x85one".encode())
+    assert read_inputs(path) == ["one\u2028text", "another\x85one"]
     path.write_bytes(b"\n \n")
     with pytest.raises(StoreError, match="at least one line"):
         read_inputs(path)
