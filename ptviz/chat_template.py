@@ -40,6 +40,23 @@ class ChatFrame(NamedTuple):
     end: str
 
 
+class ChatTurn(NamedTuple):
+    """The text between a message and its answer in an earlier turn, and between that answer and the next message."""
+
+    middle: str
+    between: str
+
+
+def read_chat_turn(tokeniser: Any) -> ChatTurn:
+    """Return what a tokenizer's chat template puts around the answer of an earlier turn.
+
+    Raises:
+        ChatTemplateError: if there is no template, it fails, or it does not write two messages and the answer between
+            them.
+    """
+    return _read_turn(*_template_of(tokeniser))
+
+
 def read_chat_frame(tokeniser: Any) -> ChatFrame:
     """Return what a tokenizer's chat template puts around a message.
 
@@ -47,6 +64,11 @@ def read_chat_frame(tokeniser: Any) -> ChatFrame:
         ChatTemplateError: if there is no template, it fails, takes too long or too much memory, or leaves the message
             out.
     """
+    return _read_frame(*_template_of(tokeniser))
+
+
+def _template_of(tokeniser: Any) -> tuple[str, str]:
+    """Return the template, and the special tokens that it knows as JSON."""
     if not getattr(tokeniser, "chat_template", None):
         name = safe_text(getattr(tokeniser, "name_or_path", "") or "of this backbone")
         raise ChatTemplateError(
@@ -54,7 +76,20 @@ def read_chat_frame(tokeniser: Any) -> ChatFrame:
         )
     template = str(tokeniser.get_chat_template())
     tokens = {name: str(token) for name, token in tokeniser.special_tokens_map.items() if isinstance(token, str)}
-    return _read_frame(template, json.dumps(tokens, sort_keys=True))
+    return template, json.dumps(tokens, sort_keys=True)
+
+
+@lru_cache(maxsize=16)
+def _read_turn(template: str, tokens: str) -> ChatTurn:
+    frame = _read_frame(template, tokens)
+    user, assistant = {"role": "user", "content": _MESSAGE}, {"role": "assistant", "content": _ANSWER}
+    (text,) = _render(template, json.loads(tokens), [[user, assistant, user]])
+    first, _, rest = text.partition(_MESSAGE)
+    middle, answer, rest = rest.partition(_ANSWER)
+    between, message, _ = rest.partition(_MESSAGE)
+    if first != frame.before or not answer or not message or len(middle) + len(between) > _MAX_FRAME:
+        raise ChatTemplateError("the chat template does not write two messages and the answer between them as they are")
+    return ChatTurn(middle.removesuffix(frame.lead), between)
 
 
 @lru_cache(maxsize=16)

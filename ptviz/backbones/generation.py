@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -28,7 +29,8 @@ from ptviz.prompt import Batch, Prompt
 class GenerationSettings:
     """How tokens are chosen. ``temperature`` 0 and ``beams`` 1 is greedy decoding; ``seed`` is for sampling only.
 
-    Besides the model's own end a text ends at a newline, if asked for, and at the token ``stop``.
+    Besides the model's own end a text ends at a newline, if asked for, and at the token ``stop``. A token may hold more
+    than the newline: what it has before it belongs to the text.
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
@@ -53,6 +55,10 @@ class GenerationSettings:
                 f"expected beam search or sampling; got {self.beams} beams with temperature {self.temperature:g}: "
                 "set beams to 1, or temperature to 0"
             )
+
+    def for_batch(self, first: int) -> GenerationSettings:
+        """Return the settings of a batch whose first row has this number among all rows: each batch is drawn anew."""
+        return replace(self, seed=(self.seed + first * 1_000_003) % 2**64) if first else self  # torch takes 64 bits
 
 
 @torch.no_grad()
@@ -89,16 +95,17 @@ def generate(
             "attention_mask": mask.long(),
         }
     stops = _stop_ids(backbone, settings)
+    last = _last_tokens(backbone, settings, stops)
     with torch.random.fork_rng(devices=[x.device.index or 0] if x.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         rows = writer.generate(
             **inputs,
             generation_config=GenerationConfig(**generation_arguments(backbone, settings, stops)),
-            streamer=None if on_token is None else _TokenStreamer(on_token, set(stops)),
+            streamer=None if on_token is None else _TokenStreamer(on_token, last),
         )
     if backbone.family == "encoder-decoder":
         rows = rows[:, 1:]  # the decoder's start token
-    return [_before_stop(row, set(stops)) for row in rows.tolist()]
+    return [_before_stop(row, last) for row in rows.tolist()]
 
 
 def _pad_left(x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
@@ -141,8 +148,21 @@ def _stop_ids(backbone: Backbone, settings: GenerationSettings) -> list[int]:
     ends = [backbone.tokeniser.eos_token_id] if end is None else end if isinstance(end, list) else [end]
     stops = [int(one) for one in ends if one is not None]
     if settings.stop_at_newline:
-        stops += [ids[0] for ids in (backbone.tokenise("\n"),) if len(ids) == 1]
-    return stops if settings.stop is None or settings.stop in stops else [*stops, settings.stop]
+        stops += newline_tokens(backbone.tokeniser)
+    return [*dict.fromkeys([*stops, *([] if settings.stop is None else [settings.stop])])]
+
+
+@lru_cache(maxsize=8)
+def newline_tokens(tokeniser: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Return the text before the newline of each token that has one, by its id; it is empty for most of them."""
+    texts = tokeniser.batch_decode([[one] for one in range(len(tokeniser))], clean_up_tokenization_spaces=False)
+    return {one: text.split("\n")[0].rstrip() for one, text in enumerate(texts) if "\n" in text}
+
+
+def _last_tokens(backbone: Backbone, settings: GenerationSettings, stops: list[int]) -> dict[int, list[int]]:
+    """Return the tokens that remain of each one that ends a text: those of the text before its newline, or none."""
+    before = newline_tokens(backbone.tokeniser) if settings.stop_at_newline else {}
+    return {one: backbone.tokenise(text) if (text := before.get(one, "")) else [] for one in stops}
 
 
 def generation_arguments(
@@ -161,21 +181,25 @@ def generation_arguments(
         "pad_token_id": backbone.pad_id,
         "decoder_start_token_id": start if start is not None or backbone.family == "decoder" else backbone.pad_id,
         "use_cache": True,
+        # transformers takes what is not set from the model's own file, where it would change greedy decoding.
+        "repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
     }
     if settings.temperature:
         found |= {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _before_stop(ids: list[int], stops: set[int]) -> list[int]:
-    return ids[: next((place for place, one in enumerate(ids) if one in stops), len(ids))]
+def _before_stop(ids: list[int], last: dict[int, list[int]]) -> list[int]:
+    place = next((place for place, one in enumerate(ids) if one in last), len(ids))
+    return ids[:place] + (last[ids[place]] if place < len(ids) else [])
 
 
 class _TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Hands new tokens on one by one."""
 
-    def __init__(self, on_token: Callable[[int], None], stops: set[int]) -> None:
-        self.on_token, self.stops = on_token, stops
+    def __init__(self, on_token: Callable[[int], None], last: dict[int, list[int]]) -> None:
+        self.on_token, self.last = on_token, last
         self.started = False
 
     def put(self, value: Tensor) -> None:
@@ -183,8 +207,8 @@ class _TokenStreamer(BaseStreamer):  # type: ignore[misc]
             self.started = True
             return
         for one in value.reshape(-1).tolist():
-            if one not in self.stops:
-                self.on_token(one)
+            for token in self.last.get(one, [one]):
+                self.on_token(token)
 
     def end(self) -> None:
         """Do nothing: every token was handed on when it came."""

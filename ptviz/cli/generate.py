@@ -131,6 +131,8 @@ def _generate_texts(
     from ptviz.backbones.generation import GenerationSettings
 
     GenerationSettings(**{name: value for name, value in settings.items() if value is not None})  # refused at once
+    if not settings["temperature"] and (settings["top_p"] != 1 or settings["seed"]):
+        raise UsageError("--top-p and --seed are for sampling: set --temperature above 0, or leave them out")
     generator = _load_text_generator(path, backbone, prompt, step, pattern)
     chosen = generator.make_settings(**settings)
     return {"prompt": path, **generator.generate(texts, chosen), "settings": asdict(chosen)}

@@ -17,7 +17,9 @@ from ptviz.runs.run import Run
 from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText, Template
-from ptviz.training.batches import EncodedExamples
+from ptviz.training.batches import EncodedExamples, scores_whole_words
+from ptviz.training.config import TrainConfig
+from ptviz.training.evaluation import subsample_task
 from ptviz.training.task_outputs import settings_of_task
 
 
@@ -43,13 +45,18 @@ def describe_layout(run: Run, backbone: Backbone, slots: int) -> tuple[dict[str,
             "the run has tokens before its prompt, such as a chat template's or BOS, and PEFT puts the prompt first: "
             "what PEFT scores or writes will differ"
         )
+    if task.classes and scores_whole_words(task, backbone):
+        return (
+            None,
+            "the run scores all tokens of its label words, and a script that reads one token for each would not",
+        )
     before, after = template.surrounding_ids(backbone.tokeniser)
     lead = template.label_lead(backbone.tokeniser)
     answers = dict(zip(task.classes, assign_label_tokens(backbone.tokeniser, task.label_words, lead), strict=True))
     length = run.config.training.length
     layout: dict[str, Any] = {"before": before, "after": after, "length": length, "answers": answers}
     if task.kind == "text":
-        layout["generate"] = generation_arguments(backbone, make_text_settings(task, backbone, length))
+        layout["generate"] = generation_arguments(backbone, make_text_settings(task, backbone, run.config.training))
     return layout, ""
 
 
@@ -59,9 +66,10 @@ def _is_prompt_first(template: Template, backbone: Backbone, slots: int) -> bool
     return isinstance(first, EncodedText) and first.slots == [True] * slots
 
 
-def make_text_settings(task: Task, backbone: Backbone, length: int) -> GenerationSettings:
-    """Return how texts of a text-to-text task are written: greedily, to its end of a text or its longest target."""
-    return settings_of_task(EncodedExamples(backbone, task, task.train[:1], 0, length))
+def make_text_settings(task: Task, backbone: Backbone, config: TrainConfig) -> GenerationSettings:
+    """Return how texts are written by a run with this config: greedily, to its end of a text or its longest target."""
+    task = subsample_task(task, config)
+    return settings_of_task(EncodedExamples(backbone, task, task.train[:1], 0, config.length))
 
 
 @torch.no_grad()

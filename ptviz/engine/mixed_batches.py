@@ -145,9 +145,10 @@ def _encode(rows: Sequence[tuple[LoadedPrompt, str]], with_prompt: bool) -> list
         groups.setdefault(id(loaded), []).append(place)
     for places in groups.values():
         loaded = rows[places[0]][0]
-        examples = [loaded.task.split_text(rows[place][1]) for place in places]
+        task = loaded.subsampled_task()  # whose targets say where texts end and how long they are
+        examples = [task.split_text(rows[place][1]) for place in places]
         slots = loaded.method.slots if with_prompt else 0
-        encoded = EncodedExamples(loaded.backbone, loaded.task, examples, slots, loaded.config.training.length)
+        encoded = EncodedExamples(loaded.backbone, task, examples, slots, loaded.config.training.length)
         for index, place in enumerate(places):
             found[place] = _Row(loaded.method if with_prompt else None, encoded, index)
     return [row for row in found if row is not None]

@@ -71,7 +71,7 @@ def export_prompt_embeds(run: Run, backbone: Backbone, method: PromptMethod, tex
         torch.save(found.cpu().contiguous().clone(), draft)
     notes = ["vLLM itself was not tried; it needs enable_prompt_embeds=True"]
     if task.kind == "text":
-        settings = make_text_settings(task, backbone, config.training.length)
+        settings = make_text_settings(task, backbone, config.training)
         stops = generation_arguments(backbone, settings).get("eos_token_id", [])
         notes.append(f"SamplingParams(temperature=0, max_tokens={settings.max_new_tokens}, stop_token_ids={stops})")
     return {"path": str(path), "shape": list(found.shape), "dtype": str(found.dtype), "notes": notes}

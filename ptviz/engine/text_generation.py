@@ -97,7 +97,7 @@ def generate_texts(
         order, chosen = order[:-size], order[-size:]
         batch = collate([rows[i] for i in chosen], backbone.pad_id, backbone.embed_tokens, device=backbone.device)
         prompt = Prompt() if method is None else method(batch)
-        found = generate(backbone, batch, prompt, settings, stream if on_token else None)
+        found = generate(backbone, batch, prompt, settings.for_batch(len(order)), stream if on_token else None)
         for index, ids in zip(chosen, found, strict=True):
             generated[index] = decode(ids)
     return generated
@@ -179,12 +179,18 @@ def make_text_generator(loaded: LoadedPrompt, pattern: str = "") -> TextGenerato
     """Return the text generator of a run's prompt, with its task's template unless there is a ``pattern``.
 
     Raises:
-        ValueError: for a bad ``pattern``.
+        ValueError: for a bad ``pattern``, or a template of several texts, of a task that writes none.
     """
     if pattern:
         return TextGenerator(loaded.method, loaded.backbone, input_template(loaded.backbone, pattern), loaded.position)
-    task, template = loaded.task, loaded.task.make_template(loaded.backbone.readout_mode)
+    task = loaded.subsampled_task()  # whose targets say where texts end and how long they are
+    template = task.make_template(loaded.backbone.readout_mode)
     if task.kind != "text":
+        if len(task.fields) > 1:
+            raise ValueError(
+                f"{task.title} has {len(task.fields)} texts an input and no texts to write; lay one text out, as in "
+                "--template '{prompt}{text}'"
+            )
         return TextGenerator(loaded.method, loaded.backbone, template, loaded.position)
     length = loaded.config.training.length
     return TextGenerator(loaded.method, loaded.backbone, template, loaded.position, length, task)
@@ -237,7 +243,8 @@ def read_inputs(path: Path) -> list[str]:
         OSError: if it cannot be read.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        # splitlines() would cut texts at U+2028 and other separators within them, too.
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise StoreError(f"{path}: expected UTF-8 text; byte {error.start} is not") from error
     if not lines:

@@ -47,8 +47,8 @@ def samples_table(run: RunOrId, *, step: int | None = None) -> list[dict[str, ob
     """Return what the run's prompt writes for a few validation inputs: one row per input.
 
     ``step`` counts the steps of the whole run; None is the newest evaluation. "same" says whether the text with the
-    prompt is the reference but for case, punctuation, articles and spaces, as SQuAD compares answers. A run without
-    such texts gives no rows.
+    prompt is the reference but for case, punctuation, articles and spaces, as exact match compares answers. A run
+    without such texts gives no rows.
 
     Raises:
         ValueError: if no samples were written at this step.

@@ -31,7 +31,7 @@ def predictions_table(
     Rows of classes and choices have "text", "label", "predicted", "confidence" (the probability of the predicted one)
     and "right". Rows of generated texts have "input", "target" (the references, with " | " between them), "output",
     "score" by the run's metric (None where one text has none) and "right": whether the output is a reference but for
-    case, punctuation, articles and spaces, as SQuAD compares answers. Both have the answer without the prompt as
+    case, punctuation, articles and spaces, as exact match compares answers. Both have the answer without the prompt as
     "zero_shot", with "zero_shot_confidence" or "zero_shot_score", "zero_shot_right", and "change", unless the run is of
     an earlier version. ``search`` keeps rows that have all its words in any of their texts, in any case; ``change``
     keeps those that the prompt fixed or broke.

@@ -21,6 +21,8 @@ NO_NUMBER = -1.0
 """What a generated text counts as for Pearson and Spearman where it is no finite number."""
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_BEFORE_NUMBERS = string.punctuation.translate(str.maketrans("", "", "+-."))
+_NUMBER = re.compile(r"([+\-\u2212]?)\$?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]+))?")
 
 
 def score_labels(metric: Metric, predicted: Sequence[int], labels: Sequence[int], classes: int) -> float:
@@ -98,8 +100,27 @@ def score_each_text(metric: Metric, written: Sequence[str], references: Sequence
 
 
 def normalise_answer(text: str) -> str:
-    """Return a text in lower case without ASCII punctuation, articles and extra blanks, as SQuAD compares answers."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """Return a text as answers are compared: in lower case without ASCII punctuation, articles and extra blanks.
+
+    A word that is a decimal number stands for its value: signs and decimals count ("-5", "1.5"), "1,000" is 1000. Where
+    nothing would be left, articles are kept ("A"), and where nothing else is left punctuation, too ("+").
+
+    Source: SQuAD's evaluation, but for numbers and for what it leaves nothing of.
+    """
+    words = text.lower().split()
+    bare = [_canonical_number(word) or word.translate(_PUNCTUATION) for word in words]
+    without_articles = [_ARTICLES.sub(" ", word) for word in bare]
+    return next((found for one in (without_articles, bare, words) if (found := " ".join(" ".join(one).split()))), "")
+
+
+def _canonical_number(word: str) -> str | None:
+    """Return a decimal number as it is written shortest, without what stands around it; None for any other word."""
+    found = _NUMBER.fullmatch(word.lstrip(_BEFORE_NUMBERS).rstrip(string.punctuation))
+    if found is None or not (found[2] or found[3]):
+        return None
+    whole, rest = found[2].replace(",", "").lstrip("0") or "0", (found[3] or "").rstrip("0")
+    sign = "-" if found[1] in ("-", "\u2212") and (whole != "0" or rest) else ""
+    return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
 
 
 def is_number(text: str) -> bool:
@@ -121,7 +142,7 @@ def _within(metric: Metric, value: float) -> float:
 
 
 def is_reference(text: str, references: Iterable[str]) -> bool:
-    """Return whether a text is one of its references, as SQuAD compares answers."""
+    """Return whether a text is one of its references; ``normalise_answer`` says what counts as the same."""
     return normalise_answer(text) in {normalise_answer(one) for one in references}
 
 

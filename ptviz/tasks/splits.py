@@ -21,12 +21,17 @@ def normalised_text(text: str) -> str:
     return " ".join(text.split())
 
 
+def input_key(row: Example) -> str:
+    """Return what two rows of one input share: the text, and the choices in any order if there are some."""
+    return "\n".join([normalised_text(row.text), *sorted(map(normalised_text, row.choices))])
+
+
 def drop_duplicates(rows: Iterable[Example], taken: Iterable[Example] = ()) -> list[Example]:
-    """Return the first row of every text that ``taken`` does not hold: no text in two splits, no text twice."""
-    seen = {normalised_text(row.text) for row in taken}
+    """Return the first row of every input that ``taken`` does not hold: no input in two splits, none twice."""
+    seen = {input_key(row) for row in taken}
     kept = []
     for row in rows:
-        mark = normalised_text(row.text)
+        mark = input_key(row)
         if mark not in seen:
             seen.add(mark)
             kept.append(row)

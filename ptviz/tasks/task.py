@@ -30,10 +30,12 @@ class Task:
     ``cue`` is what a language model reads after the input. ``fields`` names the texts of an example, ``template`` lays
     them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
     first when an input is too long (empty: the longest). With ``whole_words`` a decoder scores a label word of several
-    tokens by their mean log-likelihood; without it one token stands for each word. With ``chat`` an instruct decoder
+    tokens by their mean log-likelihood; without it one token stands for each word. ``distinct_words`` scores them whole
+    where two words begin with the same token, which would stand for one of them only. With ``chat`` an instruct decoder
     is asked through its chat template; ``place`` is where soft tokens stand. ``metric`` is a name of
     ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
-    them.
+    them. ``drawn_from`` are the training rows from which so many of each class were drawn: the classes of ``train`` say
+    no longer which is the most frequent one.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
@@ -59,6 +61,8 @@ class Task:
     whole_words: bool = False
     chat: bool = False
     place: Place = "prefix"
+    drawn_from: tuple[Example, ...] = ()
+    distinct_words: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
@@ -144,13 +148,13 @@ class Task:
         return Example.of_fields(*(part.strip() for part in parts))
 
     def most_frequent_label(self) -> int:
-        """Return the most frequent class of the training rows; the first of several."""
-        counts = Counter(row.label for row in self.train)
+        """Return the most frequent class of the training rows, before few were drawn; the first of several."""
+        counts = Counter(row.label for row in self.drawn_from or self.train)
         return min(counts, key=lambda label: (-counts[label], label))
 
     def most_frequent_target(self) -> str:
-        """Return the most frequent target text of the training rows; the first in the alphabet of several."""
-        counts = Counter(target for row in self.train for target in row.targets)
+        """Return the most frequent target of the training rows, before few were drawn; the first in the alphabet."""
+        counts = Counter(target for row in self.drawn_from or self.train for target in row.targets)
         return min(counts, key=lambda target: (-counts[target], target))
 
     def subsample(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
@@ -173,6 +177,7 @@ class Task:
             train=train,
             validation=stratified_subsample(self.validation, validation_rows, "validation"),
             test=stratified_subsample(self.test, test_rows, "test"),
+            drawn_from=(self.drawn_from or self.train) if shots else self.drawn_from,
         )
 
     def make_template(self, reading: str) -> Template:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-from ptviz.chat_template import read_chat_frame
+from ptviz.chat_template import read_chat_frame, read_chat_turn
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
@@ -236,6 +236,23 @@ class Template:
         lead = self.label_lead(tokeniser) if self.chat else " " if joined else ""
         texts = [lead + target.strip() for target in targets]
         return [(*ids, end) for ids in tokenise(texts, tokeniser)]
+
+    def encode_turns(
+        self, rows: Sequence[EncodedText], answers: Sequence[tuple[int, ...]], tokeniser: Tokeniser
+    ) -> tuple[int, list[int]]:
+        """Return earlier turns of a chat as ids, and the place in a row without slots where they belong.
+
+        ``rows`` are their messages as ``encode_all`` gives them, and ``answers`` end with an end token, which the
+        chat template's own marks replace.
+        """
+        frame, turn = read_chat_frame(tokeniser), read_chat_turn(tokeniser)
+        before, after, middle, between = (
+            _parse_special(text, tokeniser) for text in (frame.before, frame.after, turn.middle, turn.between)
+        )
+        ids: list[int] = []
+        for row, answer in zip(rows, answers, strict=True):
+            ids += [*row.ids[len(before) : len(row.ids) - len(after)], *middle, *answer[:-1], *between]
+        return len(before), ids
 
     def label_lead(self, tokeniser: Tokeniser) -> str:
         """Return what a label word is read with: a blank, or in a chat what the answer begins with."""

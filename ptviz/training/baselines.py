@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ptviz.backbones import Backbone
-from ptviz.tasks import SplitName, Task
+from ptviz.chat_template import ChatTemplateError
+from ptviz.tasks import Example, SplitName, Task
 from ptviz.tasks.compute_metrics import score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
-from ptviz.training.task_outputs import generate_outputs
+from ptviz.training.task_outputs import generate_outputs, longest_target
 
 SHOWN_EXAMPLES = 6
 """Validation examples of a text-to-text task whose outputs are recorded at every evaluation."""
@@ -28,11 +29,8 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
         return Baselines(majority_score(task, "validation"), scores.score, scores.loss)
     references = [row.targets for row in task.validation]
     shown = task.train[:IN_CONTEXT_EXAMPLES]
-    ahead, context = bare.in_context(shown, config.length), None
-    places = getattr(backbone.model.config, "max_position_embeddings", None)
-    # An encoder with learned positions has no more of them.
-    if backbone.family == "decoder" or places is None or max(len(row.ids) for row in ahead.examples) <= places:
-        context = score_texts(task.scorer, generate_outputs(None, ahead), references)
+    ahead = _in_context(bare, shown, config.length)
+    context = None if ahead is None else score_texts(task.scorer, generate_outputs(None, ahead), references)
     some = task.validation[:SHOWN_EXAMPLES]
     return Baselines(
         majority_score(task, "validation"),
@@ -45,6 +43,18 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
         shown_texts(row.targets[0] for row in some),
         shown_texts(scores.written[:SHOWN_EXAMPLES]),
     )
+
+
+def _in_context(bare: EncodedExamples, shown: Sequence[Example], length: int) -> EncodedExamples | None:
+    """Return the examples after others, None if the model has too few positions or its chat no earlier turns."""
+    try:
+        ahead = bare.in_context(shown, length)
+    except ChatTemplateError:
+        return None
+    places = getattr(bare.backbone.model.config, "max_position_embeddings", None)
+    written = longest_target(ahead) if bare.backbone.family == "decoder" else 0  # which a decoder writes behind them
+    fits = places is None or max(len(row.ids) for row in ahead.examples) + written <= places
+    return ahead if fits else None
 
 
 def shown_texts(texts: Iterable[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class EncodedExamples:
     """Encoded examples with ``m`` prompt slots each, and the read-out of their task.
 
     Of a text-to-text example the first reference is the target; of a multiple-choice one the right choice, and of a
-    class with a label word of several tokens that word, if the task's ``whole_words`` are scored.
+    class with a label word of several tokens that word, if they are scored whole (``scores_whole_words``).
 
     Raises:
         BackboneError: if texts are to be written or scored by an encoder, which writes none.
@@ -87,9 +87,12 @@ class EncodedExamples:
     def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
         """Return the examples with other examples and their answers before each; they must have no prompt slots.
 
-        The answer of a class is its label word, which ends as a generated text does.
+        The answer of a class is its label word, which ends as a generated text does. In a chat the examples are its
+        earlier turns. An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay
+        around the whole.
 
-        An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay around the whole.
+        Raises:
+            ChatTemplateError: if a chat template cannot write earlier turns.
         """
         ahead = EncodedExamples(self.backbone, self.task, shown, 0, length)
         answers = [row.target for row in ahead.examples]
@@ -99,7 +102,9 @@ class EncodedExamples:
             answers = self.template.encode_targets(words, self.backbone.tokeniser, end)
         ids = [one for row, answer in zip(ahead.examples, answers, strict=True) for one in (*row.ids, *answer)]
         lead = 0
-        if self.backbone.family == "encoder-decoder":
+        if self.task.chat:
+            lead, ids = self.template.encode_turns(ahead.examples, answers, self.backbone.tokeniser)
+        elif self.backbone.family == "encoder-decoder":
             tokeniser = self.backbone.tokeniser
             marks = {getattr(tokeniser, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")}
             ids = [one for one in ids if one not in marks]
@@ -175,10 +180,22 @@ def make_label_readout(task: Task, backbone: Backbone) -> Readout:
 
 
 def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
-    if task.kind == "text":
-        return "texts"
+    if task.kind != "classification":
+        return "texts" if task.kind == "text" else "choices"
+    return "choices" if backbone.family != "encoder" and scores_whole_words(task, backbone) else "classes"
+
+
+def scores_whole_words(task: Task, backbone: Backbone) -> bool:
+    """Return whether a decoder scores all tokens of a task's label words: one token each would not do."""
     long = task.whole_words and any(len(backbone.tokenise(f" {word}")) > 1 for word in task.label_words)
-    return "choices" if task.kind == "choice" or (long and backbone.family != "encoder") else "classes"
+    return long or (task.distinct_words and _begin_alike(labels_as_read(task, backbone), backbone))
+
+
+def _begin_alike(words: Sequence[str], backbone: Backbone) -> bool:
+    """Return whether two words have the same first token, blanks aside; "very good" and "very bad" have."""
+    blank = backbone.tokenise(" ")
+    rows = [[one for one in backbone.tokenise(word) if one not in blank] for word in words]
+    return len({row[0] for row in rows if row}) < len(rows)
 
 
 def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:

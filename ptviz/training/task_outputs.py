@@ -53,10 +53,12 @@ def generate_token_ids(
     """
     settings = settings_of_task(rows, settings)
     written: list[list[int]] = [[]] * len(rows)
+    first = 0
     for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
         batch = replace(batch, targets=None)
         prompt = Prompt() if method is None else method(batch)
-        found = generate(rows.backbone, batch, prompt, settings, on_token)
+        found = generate(rows.backbone, batch, prompt, settings.for_batch(first), on_token)
+        first += len(indices)
         for index, ids in zip(indices, found, strict=True):
             written[index] = ids
     return written
@@ -68,7 +70,7 @@ def settings_of_task(rows: EncodedExamples, settings: GenerationSettings | None 
     return replace(
         settings,
         stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
-        stop=rows.end if rows.task.chat else settings.stop,
+        stop=rows.end,  # what training teaches; the model's own end may be another token
     )
 
 

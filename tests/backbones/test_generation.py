@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.backbones import Backbone
+from ptviz.backbones import Backbone, generation
 from ptviz.backbones.base import kv_kwargs
 from ptviz.backbones.errors import BackboneError
-from ptviz.backbones.generation import GenerationSettings, generate
+from ptviz.backbones.generation import GenerationSettings, generate, newline_tokens
 from ptviz.methods import REGISTRY
 from ptviz.prompt import Batch, Prompt
 from tests.families import DECODERS, ENCODER_DECODERS, case, fresh, method_of, model_of
@@ -221,17 +222,50 @@ def test_streamed_tokens_are_the_written_ones(family: str) -> None:
     assert seen
 
 
-def test_writing_ends_at_a_newline_when_asked() -> None:
+def test_writing_ends_at_a_newline_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, batch, _ = case("llama", M)
     prompt = prompt_for(backbone, batch, "plain")
     whole = generate(backbone, batch, prompt, SHORT)
     newline = backbone.tokenise("\n")
     assert len(newline) == 1
+    assert newline_tokens(backbone.tokeniser) == {newline[0]: ""}
     row = next(i for i, one in enumerate(whole) if len(one) > 2)
-    backbone = fresh("llama")
-    backbone.tokenise = lambda text: [whole[row][2]] if text == "\n" else []  # type: ignore[method-assign]
-    cut = generate(backbone, batch, prompt, replace(SHORT, stop_at_newline=True))
-    assert cut[row] == whole[row][: whole[row].index(whole[row][2])]
+    end = whole[row].index(whole[row][2])
+    for before in ("", "the end"):
+        found = {whole[row][2]: before}
+        monkeypatch.setattr(generation, "newline_tokens", lambda _, found=found: found)
+        cut = generate(backbone, batch, prompt, replace(SHORT, stop_at_newline=True))
+        assert cut[row] == [*whole[row][:end], *(backbone.tokenise(before) if before else [])]
+
+
+def test_a_token_with_more_than_a_newline_ends_a_line() -> None:
+    """Byte-pair tokenisers have tokens such as "\\n\\n", "\\n    " and ".\\n", which decoders write in code."""
+    backbone, batch, _ = case("llama", M, count=1)
+    prompt = prompt_for(backbone, batch, "plain")
+    (whole,) = generate(backbone, batch, prompt, SHORT)
+    backbone, end = fresh("llama"), whole.index(whole[2])
+    core = json.loads(backbone.tokeniser.backend_tokenizer.to_str())
+    vocab = core["model"]["vocab"]
+    vocab["ok;Ċ"] = vocab.pop(next(text for text, one in vocab.items() if one == whole[2]))
+    core["model"]["merges"] = []
+    backbone.tokeniser._tokenizer = type(backbone.tokeniser.backend_tokenizer).from_str(json.dumps(core))
+    assert newline_tokens(backbone.tokeniser)[whole[2]] == "ok;"
+    seen: list[int] = []
+    (cut,) = generate(backbone, batch, prompt, replace(SHORT, stop_at_newline=True), seen.append)
+    assert cut == seen == [*whole[:end], *backbone.tokenise("ok;")]
+    assert backbone.tokeniser.decode(cut).endswith("ok;")
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_settings_in_the_models_own_file_do_not_change_greedy_decoding(family: str) -> None:
+    _, batch, _ = case(family, M)
+    backbone = fresh(family)
+    prompt = prompt_for(backbone, batch, "plain")
+    settings = GenerationSettings(16)
+    expected = generate(backbone, batch, prompt, settings)
+    backbone.model.generation_config.repetition_penalty = 1.5
+    backbone.model.generation_config.no_repeat_ngram_size = 1
+    assert generate(backbone, batch, prompt, settings) == expected
 
 
 def test_an_encoder_refuses_to_write() -> None:

@@ -55,6 +55,8 @@ def test_files_go_in_and_out_whole(shell: Shell, trained: str, tmp_path: Path) -
     [
         (("--temperature", "1", "--beams", "2"), "beam search or sampling"),
         (("--top-p", "0"), "top_p: expected"),
+        (("--top-p", "0.5"), "are for sampling: set --temperature above 0"),
+        (("--seed", "1"), "are for sampling: set --temperature above 0"),
         (("--template", "{prompt}"), "expected {text}"),
         (("--step", "999"), "999"),
     ],
@@ -71,3 +73,14 @@ def test_what_cannot_write_says_why(shell: Shell, table: Path, tmp_path: Path) -
     assert "reads texts and generates none" in shell("generate", run, "who").err
     assert shell("generate", tmp_path / "absent", "who").code == 2
     assert "expected texts or --file" in shell("generate", run, "who", "--file", tmp_path / "x").err
+
+
+def test_classes_of_two_texts_need_a_layout_of_one(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,label\n" + "".join(f"one {i},two {i},{['no', 'yes'][i % 2]}\n" for i in range(30)))
+    options = ["--backbone", "tiny-decoder", "--task", path, "--text", "a,b", "--steps", "2", "--batch", "4", "--json"]
+    run = shell("train", "prompt-tuning", *options).json["run"]
+    answer = shell("generate", run, "who")
+    assert (answer.code, answer.out) == (2, "")
+    assert "2 texts an input and no texts to write" in answer.err
+    assert shell("generate", run, "who", "--template", "{prompt}{text}", *SHORT).code == 0

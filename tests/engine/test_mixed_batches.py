@@ -10,12 +10,18 @@ import pytest
 import torch
 
 from ptviz.engine import mixed_batches
+from ptviz.engine.export_recipe import make_text_settings
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.mixed_batches import answer_rows, answer_with_each, stack_prompts
+from ptviz.engine.text_generation import make_text_generator
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig
-from ptviz.tasks import Task
+from ptviz.tasks import Example, Task
 from ptviz.tasks.collate import collate
+from ptviz.training import TrainConfig
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.evaluation import answer_examples
+from ptviz.training.task_outputs import settings_of_task
 from tests.families import SOURCES, TASK, backbone_of, method_of
 from tests.text_tasks import CHOICE_TASK, TEXT_TASK
 
@@ -68,6 +74,24 @@ def test_written_texts_and_classes_share_a_call(family: str, method: str) -> Non
     loaded = [load(family, method, task, seed) for seed, task in enumerate(tasks)]
     texts = ("who is the team", "the cat sees the dog", "the road sees the lamp and the river", "where is it")
     check([*zip(loaded, texts, strict=True), (loaded[1], "the dog sees")])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_texts_end_as_those_of_the_rows_that_the_run_was_trained_on(family: str) -> None:
+    """A row that the run did not use, with a text of several lines, is no reason to write past the first one."""
+    rows = (*TEXT_TASK.train, Example("x", targets=("some\nlonger text of several lines",)))
+    config = TrainConfig(train_rows=4)
+    loaded = load(family, "prompt-tuning", replace(TEXT_TASK, train=rows), 0)
+    loaded = replace(loaded, config=replace(loaded.config, training=config))
+    own, text = loaded.subsampled_task(), "the cat sees the dog"
+    assert all("\n" not in row.targets[0] for row in own.train)
+    [expected] = answer_examples(loaded.method, loaded.backbone, own, [own.split_text(text)], 64)
+    assert answer_rows([(loaded, text)])[0]["with"] == expected
+    generator = make_text_generator(loaded)
+    assert generator.generate([text], generator.make_settings())["with"] == [expected]
+    settings = settings_of_task(EncodedExamples(loaded.backbone, own, own.train[:1], 0, 64))
+    assert make_text_settings(loaded.task, loaded.backbone, config) == settings
+    assert generator.make_settings().max_new_tokens == settings.max_new_tokens
 
 
 def test_what_cannot_share_a_batch_is_refused() -> None:

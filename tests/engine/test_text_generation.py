@@ -24,7 +24,11 @@ from ptviz.engine.text_generation import (
 from ptviz.prompt import Prompt
 from ptviz.runs import Store, StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX, save_prompt
+from ptviz.training import task_outputs
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.task_outputs import generate_outputs
 from tests.families import backbone_of, fresh, method_of
+from tests.text_tasks import TEXT_TASK
 
 TEXTS = ["who is it", "the good team of the city", "how many people are in a market of science and music", "where"]
 SHORT = GenerationSettings(max_new_tokens=6)
@@ -40,6 +44,19 @@ def test_texts_in_batches_are_written_as_one_by_one(family: str, monkeypatch: py
     monkeypatch.setattr(text_generation, "MAX_POSITIONS", 40)
     assert generate_texts(method, backbone, TEXTS, SHORT) == alone
     assert generate_texts(None, backbone, TEXTS, SHORT) != alone
+
+
+def test_batches_of_samples_are_drawn_independently(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, settings = backbone_of("llama"), GenerationSettings(12, temperature=1.0, seed=3)
+    whole = generate_texts(None, backbone, TEXTS[:1] * 4, settings)
+    monkeypatch.setattr(text_generation, "MAX_POSITIONS", 80)
+    samples = generate_texts(None, backbone, TEXTS[:1] * 12, settings)
+    assert len(set(samples)) == 12
+    assert samples[:4] == whole, "the first rows are drawn from the seed itself"
+    assert generate_texts(None, backbone, TEXTS[:1] * 12, settings) == samples
+    monkeypatch.setattr(task_outputs, "GENERATION_POSITIONS", 80)
+    rows = EncodedExamples(backbone, TEXT_TASK, TEXT_TASK.train[:1] * 12, 0, 64)
+    assert len(set(generate_outputs(None, rows, settings))) == 12
 
 
 def test_the_stream_ends_with_the_whole_text() -> None:
@@ -118,6 +135,8 @@ def test_inputs_are_the_lines_that_hold_a_text(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_bytes("\ufeffa é\r\n\n  b \n".encode())
     assert read_inputs(path) == ["a é", "b"]
+    path.write_bytes("one\u2028text\x0b\r\nanother\x85one".encode())
+    assert read_inputs(path) == ["one\u2028text", "another\x85one"]
     path.write_bytes(b"\n \n")
     with pytest.raises(StoreError, match="at least one line"):
         read_inputs(path)

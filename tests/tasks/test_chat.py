@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from ptviz.backbones.label_tokens import assign_label_tokens
-from ptviz.chat_template import ChatFrame, ChatTemplateError, read_chat_frame
+from ptviz.chat_template import ChatFrame, ChatTemplateError, read_chat_frame, read_chat_turn
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, TableOptions, Template, load_task
 from ptviz.tasks.template import end_token
+from ptviz.training import TrainConfig
+from ptviz.training.baselines import measure_baselines
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.distinct_labels import check_label_texts
 from tests.chat_model import ASSISTANT, END, USER, chat_backbone, chat_tokeniser
@@ -86,6 +88,37 @@ def test_targets_are_the_assistants_answer() -> None:
     assert end_token(tokeniser, "last", ["a person"])[1]
     [plain] = replace(template, chat=False).encode_targets(["a person"], tokeniser, end)
     assert tokeniser.decode(plain).startswith(" a")
+
+
+def test_examples_in_the_context_are_earlier_turns_of_one_chat() -> None:
+    backbone = chat_backbone()
+    some = WRITING.train
+    bare = EncodedExamples(backbone, WRITING, some[:1], 0, 64)
+    shown = bare.in_context([some[1], some[0]], 64)
+    roles = ("user", "assistant") * 2 + ("user",)
+    said = (bare_message("where"), "a place", bare_message("who"), "a person", bare_message("who"))
+    messages = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
+    expected = backbone.tokeniser.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    found = backbone.tokeniser.decode(shown.examples[0].ids)
+    assert found.replace(f"{USER}\n", USER) == expected  # this template trims messages, which begin with a newline
+    assert expected.count("be brief") == 1
+    assert shown.examples[0].readout_mask.index(True) == len(shown.examples[0].ids) - 1
+    assert measure_baselines(backbone, WRITING, TrainConfig()).in_context is not None
+
+
+def bare_message(text: str) -> str:
+    return f"{text}\n{WRITING.cue}"
+
+
+def test_a_template_without_earlier_turns_gives_no_baseline_in_the_context() -> None:
+    backbone = chat_backbone()
+    backbone.tokeniser.chat_template = (
+        "{{ messages[-1]['content'] if messages[-1]['role'] == 'user' else messages[0]['content'] + '[SEP]'"
+        " + messages[1]['content'] + eos_token }}{% if add_generation_prompt %}{{ '[SEP]' }}{% endif %}"
+    )
+    with pytest.raises(ChatTemplateError, match="does not write two messages and the answer between them"):
+        read_chat_turn(backbone.tokeniser)
+    assert measure_baselines(backbone, WRITING, TrainConfig()).in_context is None
 
 
 def test_label_words_are_read_as_the_answer_begins() -> None:

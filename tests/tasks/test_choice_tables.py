@@ -92,6 +92,19 @@ def test_a_row_may_have_fewer_choices(tmp_path: Path) -> None:
     assert {len(row.choices) for split in SPLITS for row in task.examples(split)} == {2, 3}
 
 
+def test_one_question_with_other_choices_is_another_input(tmp_path: Path) -> None:
+    rows = [question(i, COLUMNS[i % 3], question="Which is true?") for i in range(COUNT)]
+    turned = question(3, "choice3", question="Which is  true?", choice1="3 of 3", choice3="1 of 3")
+    path = write_csv(tmp_path / "quiz.csv", [*rows, turned])
+    task = load_table_task(path, options=OPTIONS)
+    assert sum(len(task.examples(split)) for split in SPLITS) == COUNT
+    assert "1 repeated text left out" in task.notes
+    assert min(len(task.examples(split)) for split in SPLITS) > 3
+    datasets.Dataset.from_list([*rows, turned]).save_to_disk(tmp_path / "set")
+    task = load_task(f"hub:{tmp_path / 'set'}", options=OPTIONS)
+    assert sum(len(task.examples(split)) for split in SPLITS) == COUNT
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

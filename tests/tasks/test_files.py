@@ -92,6 +92,7 @@ def test_repeated_texts_and_rare_classes_are_left_out_and_said_so(tmp_path: Path
     assert task.notes == (
         "1 class with fewer than 3 different texts left out: 'rare'",
         "2 repeated texts left out",
+        "texts with several labels, of which the first was taken: 1",
     )
 
 

@@ -79,6 +79,36 @@ def test_training_texts_that_are_tested_on_are_left_out(tmp_path: Path) -> None:
     folder = saved(tmp_path / "leak", train=made("a", 40), validation=made("a", 6), test=made("a", 4))
     task = load_hub_task(folder)
     assert [len(task.examples(split)) for split in SPLITS] == [34, 2, 4]
+    assert task.notes == (
+        "validation: rows whose text is in the test split, left out: 4",
+        "train: rows whose text is in a later split, left out: 6",
+    )
+
+
+def test_rows_of_classes_that_training_lacks_are_counted(tmp_path: Path) -> None:
+    def rows(prefix: str, labels: list[str]) -> Any:
+        texts = [f"{prefix} {i}" for i in range(len(labels))]
+        return datasets.Dataset.from_dict({"text": texts, "label": labels})
+
+    test = rows("c", ["a", "b", "c", "c"] * 4)
+    task = load_hub_task(saved(tmp_path / "s", train=rows("a", ["a", "b"] * 20), test=test))
+    assert len(task.test) == 8
+    assert "test: rows of classes that are not trained on, left out: 8" in task.notes
+
+
+def test_minus_one_may_be_a_class(tmp_path: Path) -> None:
+    """Only a split of -1 alone has its labels withheld; others may begin with many, as sorted tables do."""
+    labels = [-1] * 1200 + [1] * 300
+    data = datasets.Dataset.from_dict({"text": [f"text {i}" for i in range(1500)], "label": labels})
+    task = load_hub_task(saved(tmp_path / "signs", train=data))
+    assert task.classes == ("-1", "1")
+    assert sum(len(task.examples(split)) for split in SPLITS) == 1500
+
+
+def test_a_train_split_without_labels_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "none", train=made("a", 40, [-1] * 40), validation=made("b", 10), test=made("c", 10))
+    with pytest.raises(TaskError, match="expected a split train with labels; it has none, only validation and test"):
+        load_hub_task(folder)
 
 
 def test_large_splits_are_sampled(tmp_path: Path) -> None:

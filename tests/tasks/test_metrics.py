@@ -122,7 +122,29 @@ def test_answers_are_compared_as_in_squad() -> None:
     # "cat sat here" shares two of three words with "cat sat", and one of one with "here".
     assert texts("token-f1", ["the cat sat here"], ["here", "A cat sat"]) == pytest.approx(0.8)
     assert texts("token-f1", ["x x x"], ["x y"]) == pytest.approx(2 / 5)
-    assert texts("token-f1", ["the", "word"], ["a"], [""]) == 0.5
+    assert texts("token-f1", ["the", "word"], ["a"], [""]) == 0.0
+    assert texts("token-f1", ["", "."], [""], ["."]) == 1.0
+
+
+@pytest.mark.parametrize("name", ["exact-match", "token-f1"])
+def test_numbers_are_compared_by_value(name: str) -> None:
+    different = [("5", "-5"), ("15", "1.5"), ("05", "0.5"), ("-$3.20", "$3.20"), ("1,000", "1.000"), ("0", "")]
+    same = [("1,000", "1000"), ("5.0", "5"), (".5", "0.50"), ("+7", "7."), ("\u22125", "(-5)"), ("-0.0", "0")]
+    same += [("$1,234,567.80", "1234567.8"), ("-5%", "-5"), ("A 007", "7")]
+    for written, reference in different:
+        assert texts(name, [written], [reference]) == 0, (written, reference)
+    for written, reference in same:
+        assert texts(name, [written], [reference]) == 1, (written, reference)
+    assert normalise_answer("It costs $1,000.50, or -2 points.") == "it costs 1000.5 or -2 points"
+    assert normalise_answer("10:30, 1/2 and 3-4") == "1030 12 and 34"  # no decimal numbers: SQuAD's rule
+
+
+@pytest.mark.parametrize("name", ["exact-match", "token-f1"])
+def test_answers_of_articles_or_punctuation_alone_are_compared_too(name: str) -> None:
+    for written, reference in [("", "A"), ("the", "A"), ("-", "+"), ("", "?"), ("", "the")]:
+        assert texts(name, [written], [reference]) == 0, (written, reference)
+    for written, reference in [("a", "A"), ("A.", "(a)"), (" + ", "+"), ("The", "the"), ("", " ")]:
+        assert texts(name, [written], [reference]) == 1, (written, reference)
 
 
 def test_rouge_by_hand_and_as_the_library_has_it() -> None:

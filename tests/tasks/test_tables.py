@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptviz.tasks import SplitName, TableLimits, TableOptions, Task, TaskError, load_table_task
+from ptviz.tasks import SplitName, TableLimits, TableOptions, Task, TaskError, load_table_task, load_task
 from ptviz.tasks.custom.table_options import LIMITS, format_words, parse_words
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -321,6 +323,18 @@ def test_parquet_labels_that_are_no_single_value_are_refused(tmp_path: Path) -> 
         with pytest.raises(TaskError, match=r"^t\.parquet, row 1, column 'label': expected one label") as caught:
             load_table_task(tmp_path / "t.parquet")
         assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_numbers_of_parquet_are_written_as_their_type_has_them(kind: str, tmp_path: Path) -> None:
+    scores = np.array([(i % 3 + 1) / 5 for i in range(30)], kind)
+    table = pa.table({"text": [f"t {i}" for i in range(30)], "score": pa.array(scores)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert load_table_task(tmp_path / "t.parquet", text="text", label="score").classes == ("0.2", "0.4", "0.6")
+    task = load_table_task(tmp_path / "t.parquet", text="text", options=TableOptions(target="score"))
+    assert {row.targets for row in task.train} == {("0.2",), ("0.4",), ("0.6",)}
+    datasets.Dataset(table).save_to_disk(tmp_path / "set")
+    assert load_task(f"hub:{tmp_path / 'set'}", label="score").classes == ("0.2", "0.4", "0.6")
 
 
 def test_a_long_label_is_refused(tmp_path: Path) -> None:

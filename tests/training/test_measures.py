@@ -12,8 +12,18 @@ import torch
 from ptviz.methods import REGISTRY, PromptMethod, build_method, task_objective
 from ptviz.methods.base import Stage, StageContext
 from ptviz.prompt import Prompt
-from ptviz.tasks import default_source_tasks
-from ptviz.training import StepCompleted, TrainConfig, default_learning_rate, estimate_run, evaluate, predict, train
+from ptviz.tasks import Example, default_source_tasks
+from ptviz.training import (
+    Baselines,
+    Finished,
+    StepCompleted,
+    TrainConfig,
+    default_learning_rate,
+    estimate_run,
+    evaluate,
+    predict,
+    train,
+)
 from ptviz.training import batches as rows_module
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.mixture import TaskMixture
@@ -203,3 +213,20 @@ def test_zero_shot_is_evaluation_without_a_prompt() -> None:
     batch = rows.make_batch(range(8))
     logits = rows.backbone(batch, Prompt(), rows.readout).logits
     torch.testing.assert_close(evaluate(None, rows).probabilities, logits.softmax(-1), atol=1e-6, rtol=1e-5)
+
+
+def test_the_constant_answer_is_counted_before_few_examples_are_drawn() -> None:
+    rows = tuple(Example(f"text {i}", int(i % 10 > 1)) for i in range(100))
+    task = replace(TASK, classes=("a", "b"), label_words=("bad", "good"), descriptions=("a bad one.", "a good one."),
+                   train=rows, validation=rows[:20], test=rows[:30])  # fmt: skip
+    for shots in (0, 4):
+        config = TrainConfig(steps=2, batch=4, shots=shots)
+        events = train("prompt-tuning", backbone_of("tiny-encoder"), task, config)
+        found = [event.majority for event in events if isinstance(event, Baselines | Finished)]
+        assert found == [0.8, 0.8], f"{shots} examples of each class"
+    written = tuple(Example(f"{i}", targets=("an ace" if i < 20 else "zero",)) for i in range(100))
+    texts = replace(task, classes=(), label_words=(), descriptions=(), metric="", train=written, validation=written,
+                    test=written)  # fmt: skip
+    drawn = [texts.subsample(9, 9, 9, 1, seed) for seed in range(20)]
+    assert {few.train[0].targets[0] for few in drawn} == {"an ace", "zero"}
+    assert {few.most_frequent_target() for few in drawn} == {"zero"}

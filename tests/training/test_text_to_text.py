@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ptviz.backbones import BackboneError
+from ptviz.backbones.generation import GenerationSettings
 from ptviz.methods import REGISTRY
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task, TaskError
@@ -21,7 +22,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, predict
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
-from ptviz.training.task_outputs import generate_outputs
+from ptviz.training.task_outputs import generate_outputs, generate_token_ids, longest_target
 from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]
@@ -88,6 +89,21 @@ def test_a_target_of_several_lines_ends_with_the_end_of_sequence() -> None:
     assert not rows.ends_with_line
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_text_ends_at_the_token_that_training_teaches_as_its_end(family: str) -> None:
+    """The tokeniser's end need not be the model's: instruct models end a turn with another token."""
+    backbone = fresh(family)
+    task = text_task(train=(Example("x", targets=("two\nlines",)), *ROWS[:3]))
+    rows = EncodedExamples(backbone, task, ROWS[:1], 0, 64)
+    (ids,) = generate_token_ids(None, rows, GenerationSettings(12))
+    end = next(one for one in ids if ids[0] != one < len(backbone.tokeniser))
+    backbone.tokeniser.eos_token = backbone.tokeniser.convert_ids_to_tokens(end)
+    backbone.model.generation_config.eos_token_id = 1
+    rows = EncodedExamples(backbone, task, ROWS[:1], 0, 64)
+    assert rows.end == end
+    assert generate_token_ids(None, rows, GenerationSettings(12)) == [ids[: ids.index(end)]]
+
+
 @pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
 def test_the_loss_is_the_mean_over_target_tokens(family: str) -> None:
     backbone, task = backbone_of(family), text_task(train=(Example("a cat", targets=("a very long story",)), *ROWS[:9]))
@@ -150,13 +166,23 @@ def test_an_encoder_decoder_reads_the_examples_as_one_input(family: str) -> None
         assert shown.examples[0].ids.count(mark) == bare.examples[0].ids.count(mark)
 
 
-def test_more_examples_than_an_encoder_has_places_give_no_baseline() -> None:
+@pytest.mark.parametrize(("family", "places"), [("bart", 200), ("llama", 320), ("gpt2", 320)])
+def test_more_examples_than_a_model_has_places_give_no_baseline(family: str, places: int) -> None:
     long = tuple(Example(f"{noun} " * 60, targets=(noun,)) for noun in NOUNS)
     task = text_task(train=long, validation=long[:2], test=long[:2])
-    backbone = fresh("bart")
-    backbone.model.config.max_position_embeddings = 200
+    backbone = fresh(family)
+    backbone.model.config.max_position_embeddings = places
     found = measure_baselines(backbone, task, TrainConfig(length=64))
     assert (found.in_context, found.shown) == (None, 0)
+
+
+def test_the_positions_of_what_a_decoder_writes_count_too() -> None:
+    backbone, task = fresh("gpt2"), text_task()
+    rows = EncodedExamples(backbone, task, task.validation, 0, 64).in_context(task.train[:4], 64)
+    needed = max(len(row.ids) for row in rows.examples) + longest_target(rows)
+    for places, shown in ((needed, 4), (needed - 1, 0)):
+        backbone.model.config.max_position_embeddings = places
+        assert measure_baselines(backbone, task, TrainConfig()).shown == shown
 
 
 def test_examples_in_the_context_stand_before_the_input_with_their_targets() -> None:

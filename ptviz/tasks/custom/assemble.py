@@ -19,7 +19,7 @@ from ptviz.tasks.custom.table_options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import NumberedRow, SwallowedLine
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.metrics import check_metric
-from ptviz.tasks.splits import MIN_EXAMPLES_PER_CLASS, drop_duplicates, merge_references
+from ptviz.tasks.splits import MIN_EXAMPLES_PER_CLASS, drop_duplicates, input_key, merge_references
 from ptviz.tasks.task import Task, TaskKind
 from ptviz.tasks.template import RESERVED_NAMES
 
@@ -295,7 +295,8 @@ def label_examples(
     _check_not_empty(found, source)
     names = sort_class_names(found.class_counts)
     number = {name: label for label, name in enumerate(names)}
-    unique = drop_duplicates(Example.of_fields(*row.texts, label=number[str(row.answer)]) for row in found.rows)
+    labelled = [Example.of_fields(*row.texts, label=number[str(row.answer)]) for row in found.rows]
+    unique = drop_duplicates(labelled)
     sizes = Counter(row.label for row in unique)
     kept = [label for label in range(len(names)) if sizes[label] >= MIN_EXAMPLES_PER_CLASS]
     if len(kept) < 2:
@@ -309,6 +310,9 @@ def label_examples(
         notes.append(f"{classes} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}")
     if len(unique) < len(found.rows):
         notes.append(f"{_count(len(found.rows) - len(unique), 'repeated text')} left out")
+        labels_of = Counter(text for text, _ in {(input_key(row), row.label) for row in labelled})
+        if several := sum(count > 1 for count in labels_of.values()):
+            notes.append(f"texts with several labels, of which the first was taken: {several:,}")
     index = {label: place for place, label in enumerate(kept)}
     rows = [row._replace(label=index[row.label]) for row in unique if row.label in index]
     return [found.spellings.class_name(names[label]) for label in kept], rows, tuple(notes)
@@ -405,6 +409,7 @@ def custom_task(
         classes=tuple(classes),
         label_words=label_words,
         whole_words=bool(options.word_list),
+        distinct_words=True,
         descriptions=descriptions,
         cue=DEFAULT_CUE,
         train=splits.train,

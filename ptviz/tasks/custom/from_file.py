@@ -24,7 +24,7 @@ from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.table_options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import open_table
 from ptviz.tasks.example import TaskError
-from ptviz.tasks.splits import normalised_text, split_by_group, stratified_split
+from ptviz.tasks.splits import input_key, split_by_group, stratified_split
 from ptviz.tasks.task import MAX_FIELDS, Task
 
 TEXT_COLUMN_NAMES = (
@@ -86,10 +86,8 @@ def load_table_task(
         classes, examples, more = label_examples(found, table_name(path), columns.answer)
     source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.answer, *columns.texts[1:]])})"
     task_name = name or slug(table_stem(path.name), empty="table", ascii_only=False)
-    if columns.choices:  # The place of the right choice is no class, of which every split has some.
-        splits = split_by_group(examples, lambda row: normalised_text(row.text), seed)
-    else:
-        splits = stratified_split(examples, seed)
+    # The place of the right choice is no class, of which every split has some.
+    splits = split_by_group(examples, input_key, seed) if columns.choices else stratified_split(examples, seed)
     return custom_task(task_name, classes, splits, source, notes + more, columns, options)
 
 

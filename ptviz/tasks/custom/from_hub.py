@@ -20,14 +20,14 @@ from ptviz.tasks.custom.assemble import (
     target_examples,
 )
 from ptviz.tasks.custom.from_file import find_columns
-from ptviz.tasks.custom.labels import to_class_name
+from ptviz.tasks.custom.labels import shorten_floats, to_class_name
 from ptviz.tasks.custom.table_options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import (
     SPLIT_SHARES,
     drop_duplicates,
-    normalised_text,
+    input_key,
     split_by_group,
     split_off,
     stratified_split,
@@ -79,8 +79,12 @@ def load_hub_task(
         notes += tuple(f"{split}: {note}" for note in found[split].notes())
         found[split].total_rows = len(data) - found[split].skipped_rows
         notes += sampling_note(found[split], split)
+    answers = "targets" if options.target else "labels"
     if not found:
-        raise TaskError(f"{identifier}: expected a split with {'targets' if options.target else 'labels'}; got none")
+        raise TaskError(f"{identifier}: expected a split with {answers}; got none")
+    if "train" not in found:
+        some = " and ".join(found)
+        raise TaskError(f"{identifier}: expected a split train with {answers}; it has none, only {some}")
     classes, splits, more = _assemble_splits(found, identifier, columns, seed, options.skip_bad_rows)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
     return custom_task(
@@ -147,8 +151,8 @@ def _class_names(data: Any, column: str) -> list[str] | None:
 
 def _lacks_labels(data: Any, column: str) -> bool:
     """Return whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
-    first = data.select_columns([column])[:1000][column]
-    return all(value in (None, -1, "", []) for value in first)
+    cells = iterate_cells(data, [column], range(len(data)))
+    return all(value in (None, -1, "", []) for _, (value,) in cells)
 
 
 def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
@@ -170,7 +174,9 @@ def iterate_cells(data: Any, columns: Sequence[str], indices: Sequence[int]) -> 
     for start in range(0, len(indices), 1000):
         part = list(indices[start : start + 1000])
         batch = data[part]
-        for number, *cells in zip(part, *(batch[name] for name in columns), strict=True):
+        kinds = [getattr(data.features[name], "dtype", "") for name in columns]
+        values = [shorten_floats(batch[name], kind) for name, kind in zip(columns, kinds, strict=True)]
+        for number, *cells in zip(part, *values, strict=True):
             yield number + 1, tuple(cells)
 
 
@@ -191,6 +197,7 @@ def _assemble_splits(
         notes = tuple(f"{split}: {note}" for split, (_, more) in read.items() for note in more)
     else:
         classes, train, notes = label_examples(found["train"], identifier, columns.answer)
+    left_out: dict[str, int] = {}
     index = {to_class_name(name): label for label, name in enumerate(classes)}  # "07" is shown, and is the class "7"
 
     def rows(split: str) -> list[Example]:
@@ -198,22 +205,24 @@ def _assemble_splits(
             return found[split].merge_targets()
         if columns.choices:
             return own_choices[split]
-        return drop_duplicates(
-            Example.of_fields(*row.texts, label=index[str(row.answer)])
-            for row in found[split].rows
-            if row.answer in index
-        )
+        known = [row for row in found[split].rows if row.answer in index]
+        left_out[f"{split}: rows of classes that are not trained on"] = len(found[split].rows) - len(known)
+        return drop_duplicates(Example.of_fields(*row.texts, label=index[str(row.answer)]) for row in known)
 
     if "validation" not in found and "test" not in found:
         if columns.choices:
-            return classes, split_by_group(train, lambda row: normalised_text(row.text), seed), notes
+            return classes, split_by_group(train, input_key, seed), notes
         return classes, stratified_split(train, seed), notes
     test = rows("test" if "test" in found else "validation")
     rest = drop_duplicates(train, taken=test)
     if "validation" in found and "test" in found:
-        validation = drop_duplicates(rows("validation"), taken=test)
+        own = rows("validation")
+        validation = drop_duplicates(own, taken=test)
         rest = drop_duplicates(rest, taken=validation)
-    else:
+        left_out["validation: rows whose text is in the test split"] = len(own) - len(validation)
+    left_out["train: rows whose text is in a later split"] = len(train) - len(rest)
+    notes += tuple(f"{what}, left out: {count:,}" for what, count in left_out.items() if count)
+    if "validation" not in found or "test" not in found:
         rest, validation = split_off(rest, SPLIT_SHARES["validation"], f"validation {seed}")
         notes += ("the validation rows were cut from the training rows",)
     return classes, TaskSplits(tuple(rest), tuple(validation), tuple(test)), notes

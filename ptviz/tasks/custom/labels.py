@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,16 @@ def label_spelling(label: Any) -> str:
     if isinstance(label, Decimal):
         return f"{label:f}" if label.is_finite() else ""
     raise TypeError(f"a {type(label).__name__}")
+
+
+def shorten_floats(values: Sequence[Any], dtype: str) -> Sequence[Any]:
+    """Return numbers of a column as they are written shortest in its type: 0.4, not 0.4000000059604645 of float32."""
+    if dtype not in ("float32", "float16"):
+        return values
+    import numpy as np
+
+    kind = np.dtype(dtype).type
+    return [None if value is None else float(str(kind(value))) for value in values]
 
 
 @lru_cache(maxsize=2000, typed=True)

@@ -20,6 +20,7 @@ from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, ope
 from ptviz.tasks.custom.dialects import detect_dialect, detect_header, guess_columns, looks_like_row
 from ptviz.tasks.custom.encodings import detect_encoding
 from ptviz.tasks.custom.errors import table_error
+from ptviz.tasks.custom.labels import shorten_floats
 from ptviz.tasks.custom.table_options import DELIMITER_NAMES, LIMITS, MB, TableLimits, TableOptions
 from ptviz.tasks.example import TaskError
 
@@ -519,7 +520,11 @@ def _unpack_cells(column: Any) -> Any:
     except (AttributeError, TypeError, NotImplementedError):
         longest = 0
     try:
-        return column.to_pylist() if longest * len(column) < _MAX_BATCH_BYTES else column
+        if longest * len(column) >= _MAX_BATCH_BYTES:
+            return column
+        return shorten_floats(
+            column.to_pylist(), {"float": "float32", "halffloat": "float16"}.get(str(column.type), "")
+        )
     except UnicodeDecodeError:  # The row that has it is named when its scalar is unpacked.
         return column
 
