@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TABLES_FIELD = "tables"
 """In the environment of a run on own tables: the ``table_digests`` when its training began."""
+BACKBONE_FIELD = "backbone_files"
+"""In the environment of a run on a backbone in a local folder: its ``backbone_digest`` when the training began."""
 _Fields: Any = Annotated[dict[Name, Scalar | list[Sentence]], Meta(max_length=200)]
 
 
@@ -45,6 +47,7 @@ class _Environment(TypedDict, total=False):
     metric: Name
     metrics: list[Name]
     tables: list[Name]
+    backbone_files: Name
 
 
 def decode_environment(data: bytes) -> dict[str, Any]:

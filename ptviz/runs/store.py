@@ -27,7 +27,7 @@ from ptviz.runs.annotations import (
     write_annotations,
 )
 from ptviz.runs.config import RunConfig, target_slug
-from ptviz.runs.environment import TABLES_FIELD
+from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.queue_order import fair_order
 from ptviz.runs.run import (
@@ -60,7 +60,7 @@ class RunSummary:
 
     ``trained`` is the number of trainable parameters and ``lr`` the learning rate that was used, None before the run
     first ran. ``damage`` says what is wrong with a file of the run that the entry does without. ``tables`` are the
-    recorded digests of its own tables.
+    recorded digests of its own tables, ``backbone_files`` is that of its local backbone.
     """
 
     id: str
@@ -73,6 +73,7 @@ class RunSummary:
     lr: float | None = None
     damage: str = ""
     tables: tuple[str, ...] = ()
+    backbone_files: str = ""
 
     @property
     def name(self) -> str:
@@ -102,7 +103,10 @@ def _make_summary(run: Run, status: Status) -> RunSummary:
         environment = run.environment()
     lr = environment.get("lr") or run.config.training.lr
     trained, tables = environment.get("trained"), tuple(environment.get(TABLES_FIELD, ()))
-    return RunSummary(run.id, run.config, status, run.metric, run.recorded, annotations, trained, lr, damage, tables)
+    return RunSummary(
+        run.id, run.config, status, run.metric, run.recorded, annotations, trained, lr, damage, tables,
+        str(environment.get(BACKBONE_FIELD, "")),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

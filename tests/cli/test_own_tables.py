@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from ptviz.backbones import load_backbone
 from ptviz.plots.snippet import training_snippet
 from ptviz.runs import RunConfig, Store
 from ptviz.tasks import TableOptions, TaskError
@@ -101,6 +103,23 @@ def test_a_table_that_was_changed_is_said_before_a_run_goes_on(shell: Shell, tmp
     refused = shell("train", "--resume", answer.json["run"], "--extend", "2")
     assert refused.code == 2
     assert "t.csv has changed since. Restore the old content, or start a new run on the new one" in refused.err
+    run = Store().get(answer.json["run"])
+    assert (run.status().state, run.config.training.steps) == ("finished", 2)
+
+
+def test_a_backbone_whose_weights_changed_is_said_before_a_run_goes_on(shell: Shell, tmp_path: Path) -> None:
+    folder, source = tmp_path / "mymodel", load_backbone("tiny-encoder", "cpu")
+    source.model.save_pretrained(folder)
+    source.tokeniser.save_pretrained(folder)
+    words = ("train", "prompt-tuning", *TINY, "--backbone", folder, "--task", "trec6", "--json")
+    answer = shell(*words)
+    assert answer.code == 0, answer.err
+    with torch.no_grad():
+        source.model.get_input_embeddings().weight += 1
+    source.model.save_pretrained(folder)
+    refused = shell("train", "--resume", answer.json["run"], "--extend", "2")
+    assert refused.code == 2
+    assert "mymodel have changed since. Restore the old ones, or start a new run on the new ones" in refused.err
     run = Store().get(answer.json["run"])
     assert (run.status().state, run.config.training.steps) == ("finished", 2)
 
