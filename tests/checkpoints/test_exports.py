@@ -23,6 +23,7 @@ from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
 from ptviz.runs.archive import pack_run, unpack_run
+from ptviz.runs.run_file_io import file_digest
 from ptviz.tasks import load_task
 from tests.checkpoints.files import zipped
 from tests.equivalence.test_peft import WORDS, first_scores, last_scores
@@ -296,3 +297,39 @@ def test_a_foreign_backbone_is_taken_only_by_name(finished: Run, tmp_path: Path)
     config = {**json.loads(files["config.json"]), "backbone": "someone/else"}
     path.write_bytes(zipped({**files, "config.json": json.dumps(config).encode()}))
     assert unpack_run(Store(tmp_path / "there"), path, backbone="someone/else").config.backbone == "someone/else"
+
+
+def test_a_bundle_is_not_made_a_run_on_something_else(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """A comparison would reuse it as a run on the named task and backbone."""
+    own, there = tmp_path / "own.csv", Store(tmp_path / "there")
+    own.write_text("text,label\n" + "a,b\nc,d\n" * 20)
+
+    def bundle(**config: Any) -> Path:
+        run, path = make_run("finished", **config), tmp_path / "run.zip"
+        (run.path / "environment.json").write_text(json.dumps({"tables": tables} if tables else {}))
+        pack_run(run, path)
+        return path
+
+    tables: list[str] = []
+    path = bundle(backbone="tiny-encoder", task="trec6")
+    for other, said in (
+        ({"backbone": "tiny-decoder"}, "trained on the backbone tiny-encoder, not on tiny-decoder: leave --backbone"),
+        ({"task": "mcid"}, "trained on the task trec6, not on mcid: leave --task out"),
+        ({"task": str(own)}, "trained on the task trec6, not on .*own.csv: leave --task out"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            unpack_run(there, path, **other)
+    assert unpack_run(there, path, task="trec6").config.task == "trec6"
+    path = bundle(backbone="someone/else", task="/home/theirs.csv")
+    with pytest.raises(CheckpointError, match="wrong width for tiny-encoder: its vectors have 32 dimensions, these"):
+        unpack_run(there, path, "tiny-encoder", str(own))
+    with pytest.raises(CheckpointError, match=r"on the task /home/theirs.csv, not on trec6: name your copy of its"):
+        unpack_run(there, path, "someone/else", "trec6")
+    assert unpack_run(there, path, "someone/else", str(own)).config.task == str(own)
+    tables.append("0123456789abcdef")
+    path = bundle(task="/home/theirs.csv")
+    with pytest.raises(CheckpointError, match=r"own.csv is not the table that the run was trained on"):
+        unpack_run(there, path, task=str(own))
+    tables[0] = file_digest(own)
+    assert unpack_run(there, bundle(task="/home/theirs.csv"), task=str(own)).config.task == str(own)
+    assert len(there.list()) == 3

@@ -15,6 +15,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store, StoreError
+from ptviz.runs.archive import pack_run, unpack_run
 from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD
 from ptviz.runs.prepare_resume import prepare_resume
@@ -215,6 +216,19 @@ def test_a_built_in_backbone_needs_no_digest(config, store, model_cache, folder,
     run = store.create(replace(config, backbone="tiny-encoder"))
     execute_run(run.path, model_cache)
     assert BACKBONE_FIELD not in run.environment()
+
+
+def test_an_imported_run_is_reused_for_what_it_was_trained_on_only(on_table, own, store, tmp_path):
+    pack_run(on_table, tmp_path / "run.zip")
+    there, other = Store(tmp_path / "there"), tmp_path / "other.csv"
+    other.write_text(own.read_text().replace("good", "fine"))
+    backbone = on_table.config.backbone
+    for task in ("trec6", str(other)):
+        with pytest.raises(ValueError, match="the run was trained on"):
+            unpack_run(there, tmp_path / "run.zip", backbone, task)
+        assert planned_runs.find_runs(there, [replace(on_table.config, task=task)])[0].state == "missing"
+    run = unpack_run(there, tmp_path / "run.zip", backbone, str(own))
+    assert planned_runs.find_runs(there, [on_table.config])[0].run == run.id
 
 
 def test_a_run_without_a_state_begins_anew_on_a_changed_table(config, store, own, training, model_cache, executor):
