@@ -13,6 +13,7 @@ import torch
 from ptviz.backbones import load_backbone
 from ptviz.plots.snippet import training_snippet
 from ptviz.runs import RunConfig, Store
+from ptviz.runs.saved_prompts import get_saved_prompt
 from ptviz.tasks import TableOptions, TaskError
 
 Shell = Callable[..., Any]
@@ -122,6 +123,24 @@ def test_a_backbone_whose_weights_changed_is_said_before_a_run_goes_on(shell: Sh
     assert "mymodel have changed since. Restore the old ones, or start a new run on the new ones" in refused.err
     run = Store().get(answer.json["run"])
     assert (run.status().state, run.config.training.steps) == ("finished", 2)
+
+
+def test_an_imported_run_or_prompt_finds_its_table_from_another_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i},{'yes' if i % 2 else 'no'}\n" for i in range(60)))
+    id = shell("train", "prompt-tuning", *TINY, "--task", "t.csv", "--json").json["run"]
+    for form, name in (("bundle", "run.zip"), ("safetensors", "p.safetensors")):
+        exported = shell("export", id, name, "--to", form)
+        assert exported.code == 0, exported.err
+    bundle = shell("import", "run.zip", "--task", "t.csv", "--json")
+    assert bundle.code == 0, bundle.err
+    assert Store().get(bundle.json["run"]).config.task == str(path)
+    saved = shell("import", "p.safetensors", "--backbone", "tiny-encoder", "--task", "t.csv", "--json")
+    assert saved.code == 0, saved.err
+    assert get_saved_prompt(Store().prompts_folder, saved.json["prompt"]).task == str(path)
 
 
 def test_usual_options_are_not_stored() -> None:
