@@ -28,7 +28,7 @@ from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.same_training import check_same_files
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
-from ptviz.runs.store import Store
+from ptviz.runs.store import Store, summarise
 from ptviz.runs.target_run import METRICS_FIELD
 from ptviz.runs.writer import RunWriter
 from ptviz.tasks import Task
@@ -210,6 +210,7 @@ def _source_arguments(
 
     found: dict[str, SourcePrompt] = {}
     store, family = Store(run.path.parent), model_cache.task(config).family
+    store.owner = summarise(run).annotations.owner  # In a classroom, other visitors' runs are not continued.
     for ready, prompt in collect_source_prompts(store, config, method.slots, make, family):
         # The config names a file by its path, the training by the task's name.
         task = tasks[len(found)].name
