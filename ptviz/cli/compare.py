@@ -12,6 +12,7 @@ import typer
 
 from ptviz.cli import options
 from ptviz.cli.options import (
+    check_one_form,
     own_notes,
     parse_hyperparameters,
     print_notes,
@@ -88,6 +89,7 @@ def compare(
     from ptviz.experiments.reference_record import parse_kinds
     from ptviz.experiments.run_results import load_results, with_row_scores
 
+    check_one_form(as_json, markdown, latex)
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
         with as_usage_error():
@@ -99,7 +101,7 @@ def compare(
     reused = {entry.run for entry in planned if entry.state == "finished"}
     print_message(console, describe_plan(planned))
     if dry_run:
-        _print_dry_run(planned, as_json)
+        _print_dry_run(planned, _find_references(kinds, _reference_configs(configs)), as_json)
         return
     started = time.monotonic()
     # Before the first run is queued, so that Ctrl-C stops every queued run.
@@ -112,8 +114,7 @@ def compare(
     ensembles = score_methods(results, executor.store.get)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started, ensembles)
     if kinds and not stop.requested:
-        same = [one for one in configs if one.method == configs[0].method]
-        result["references"] = _train_references(kinds, same, console)
+        result["references"] = _train_references(kinds, _reference_configs(configs), console)
     if csv_path is not None:
         write_csv(csv_path, TABLE_COLUMNS, result["methods"])
     if as_json:
@@ -125,6 +126,24 @@ def compare(
     else:
         _print_comparison(result, summaries)
     exit_if_incomplete(planned, stop.requested, _run_label)
+
+
+def _reference_configs(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return a config for each seed of a comparison: a reference uses all of it but the method."""
+    return [one for one in configs if one.method == configs[0].method]
+
+
+def _find_references(kinds: Sequence[Kind], configs: Sequence[RunConfig]) -> list[tuple[str, int, str, str]]:
+    """Return the references as rows of a dry run: kind, seed, and whether they were trained before."""
+    from ptviz.experiments.reference_record import ReferenceRecord
+
+    with as_usage_error(OSError):
+        record = ReferenceRecord()
+    return [
+        (kind, one.training.seed, "missing" if record.find(kind, one) is None else "finished", "")
+        for kind in kinds
+        for one in configs
+    ]
 
 
 def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
@@ -176,8 +195,10 @@ def _make_configs(
     return configs
 
 
-def _print_dry_run(planned: Sequence[PlannedRun], as_json: bool) -> None:
-    rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned]
+def _print_dry_run(
+    planned: Sequence[PlannedRun], references: Sequence[tuple[str, int, str, str]], as_json: bool
+) -> None:
+    rows = [*((e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned), *references]
     if as_json:
         print_json([dict(zip(("method", "seed", "state", "run"), row, strict=True)) for row in rows])
     else:

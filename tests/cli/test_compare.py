@@ -123,6 +123,15 @@ def test_a_comparison_is_on_one_task(shell: Shell) -> None:
     assert "ptviz train mpt --task trec6,sms" in answer.err
 
 
+def test_a_dry_run_lists_the_references(shell: Shell, arguments, trained):
+    answer = shell(*arguments, "--references", "lora", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert [row for row in answer.json if row["method"] == "lora"] == [
+        {"method": "lora", "seed": seed, "state": "missing", "run": ""} for seed in range(2)
+    ]
+    assert not trained
+
+
 def test_references_are_trained_once_and_shown_beside_the_methods(
     shell: Shell, table: Path, trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
