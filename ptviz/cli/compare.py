@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ptviz.tasks.metrics import Metric
 
 REFERENCE_HEADINGS = ("reference", "test", "sd", "trained", "learning rate", "seconds", "seeds")
+_REFERENCES_TITLE = "References, which train the backbone itself and are not methods of the survey"
 ENSEMBLE_HEADINGS = ("method", "mean", "best", "vote", "mean probability", "prompts")
 
 
@@ -116,7 +117,7 @@ def compare(
     if kinds and not stop.requested:
         result["references"] = _train_references(kinds, _reference_configs(configs), console)
     if csv_path is not None:
-        write_csv(csv_path, TABLE_COLUMNS, result["methods"])
+        write_csv(csv_path, TABLE_COLUMNS, [*result["methods"], *map(_reference_csv_row, result.get("references", ()))])
     if as_json:
         print_json(result)
     elif markdown:
@@ -258,13 +259,13 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_line("\nThe vote of a method's prompts, one for each seed:")
         print_table(ENSEMBLE_HEADINGS, _ensemble_rows(result, metric))
     if result.get("references"):
-        print_line("\nReferences, which train the backbone itself and are not methods of the survey:")
+        print_line(f"\n{_REFERENCES_TITLE}:")
         print_table(REFERENCE_HEADINGS, _reference_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
         print_line(f"Too few seeds for a verdict: it needs {MIN_SEEDS} (--seeds {MIN_SEEDS}).", error=True)
-    if any(summary.interval and summary.interval.over == "rows" for summary in summaries):
+    if _has_row_intervals(summaries):
         print_line("Intervals marked (examples) are over test examples of one seed; another may differ.", error=True)
 
 
@@ -274,11 +275,15 @@ def _format_latex(result: dict[str, Any], summaries: Sequence[MethodSummary]) ->
 
     metric = recorded_metric(result["metric"])
     caption = f"{_title(result)} Means over seeds with Student's 95% intervals."
+    if _has_row_intervals(summaries):
+        caption += " Intervals marked (examples) are over the test examples of one seed."
     parts = [latex_table(headings(metric), [table_cells(one, metric) for one in summaries], caption=caption)]
     if len(summaries) > 1:
         rows = pair_rows(result["against_the_first"], metric)
         caption = f"{summaries[0].method} against the others, seed by seed; p corrected by Holm."
         parts.append(latex_table(pair_headings(metric), rows, caption=caption))
+    if result.get("references"):
+        parts.append(latex_table(REFERENCE_HEADINGS, _reference_rows(result, metric), caption=_REFERENCES_TITLE))
     return "\n\n".join(parts)
 
 
@@ -296,9 +301,20 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
         parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
     if result.get("references"):
-        parts.append("References, which train the backbone itself and are not methods of the survey:")
+        parts.append(f"{_REFERENCES_TITLE}:")
         parts.append(markdown_table(REFERENCE_HEADINGS, _reference_rows(result, metric)))
     return "\n\n".join(parts)
+
+
+def _has_row_intervals(summaries: Sequence[MethodSummary]) -> bool:
+    """Return whether an interval is over the test examples of one seed instead of over seeds."""
+    return any(summary.interval is not None and summary.interval.over == "rows" for summary in summaries)
+
+
+def _reference_csv_row(reference: dict[str, Any]) -> dict[str, Any]:
+    """Return a reference as a row of the table of methods; what is not measured of it is empty."""
+    named = {"method": reference["reference"], "seeds": len(reference["seeds"]), "test_mean": reference["mean"]}
+    return {**named, "test_sd": reference["sd"], "trained": reference["trained"], "seconds": reference["seconds"]}
 
 
 def _reference_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
