@@ -331,10 +331,13 @@ class Store:
         notes: str | None = None,
         pinned: bool | None = None,
         shared: bool | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
     ) -> Annotations:
         """Change the tags, notes or pin of a run, or whether all visitors of a classroom see it.
 
-        None leaves one as it is. Returns what the run then has.
+        None leaves one as it is. ``tags`` takes the place of the run's tags; ``add_tags`` and ``remove_tags`` keep what
+        others change at the same time. Returns what the run then has.
 
         Raises:
             StoreError: if there is no such run, its annotations are damaged, or it cannot be written.
@@ -352,6 +355,9 @@ class Store:
             changes["shared"] = shared
         with changing_config(path):  # Two pages may change different ones at the same time.
             found = replace(Run(path).annotations(), **changes)
+            if add_tags or remove_tags:
+                own = [tag for tag in (*found.tags, *add_tags) if tag not in remove_tags]
+                found = replace(found, tags=check_tags(own))
             write_annotations(path, found)
         return found
 

@@ -143,6 +143,19 @@ def test_an_imported_run_or_prompt_finds_its_table_from_another_folder(
     assert get_saved_prompt(Store().prompts_folder, saved.json["prompt"]).task == str(path)
 
 
+def test_runs_on_a_table_are_found_by_its_path_and_its_name(
+    shell: Shell, odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store().create(RunConfig("tiny-encoder", str(odd)))
+    Store().create(RunConfig("tiny-encoder", "trec6"))
+    monkeypatch.chdir(odd.parent)
+    for name in ("odd.csv", "./odd.csv", odd):
+        assert [row["run"] for row in shell("runs", "--task", name, "--json").json] == [run.id]
+    none = shell("runs", "--task", "other.csv")
+    assert "no run fits these options" in none.err
+    assert "no runs yet" not in none.err
+
+
 def test_usual_options_are_not_stored() -> None:
     assert "table" not in RunConfig().to_json()
     with pytest.raises(TaskError, match="table: unknown option"):
