@@ -18,7 +18,7 @@ from safetensors.torch import save
 from ptviz.checkpoints import CheckpointError
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-from ptviz.engine.prompt_export import compute_static_prompt, find_factors
+from ptviz.engine.prompt_export import compute_static_prompt, export_projector, find_factors
 from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
@@ -333,3 +333,26 @@ def test_a_bundle_is_not_made_a_run_on_something_else(make_run: Callable[..., Ru
     tables[0] = file_digest(own)
     assert unpack_run(there, bundle(task="/home/theirs.csv"), task=str(own)).config.task == str(own)
     assert len(there.list()) == 3
+
+
+@pytest.mark.parametrize(("family", "noted"), [("t5", True), ("llama", False)])
+def test_an_export_without_pruned_tokens_says_where_it_gives_other_scores(
+    family: str, noted: bool, tmp_path: Path
+) -> None:
+    keep = torch.tensor([True, False, True, True, False])
+    for prompt, said in (
+        (Prompt(embeddings=torch.ones(1, M, home_of(family).shape.width), keep=keep), noted),
+        (Prompt(embeddings=torch.ones(1, M, home_of(family).shape.width)), False),
+    ):
+        _, notes = write_peft(tmp_path / str(said), prompt, home_of(family))
+        assert any("relative positions" in note and "scores with PEFT will differ" in note for note in notes) == said
+
+
+@torch.no_grad()
+def test_the_projector_shows_no_pruned_token_and_keeps_the_numbers_of_the_others(tmp_path: Path) -> None:
+    backbone = backbone_of("llama")
+    method = method_of("xprompt", backbone, m=M, pruned="drop")
+    method.gamma[torch.tensor([1, 3])] = 0
+    export_projector(backbone, method, tmp_path / "projector")
+    rows = (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows if "\tprompt\t" in row] == ["P[0]", "P[2]", "P[4]"]
