@@ -29,6 +29,7 @@ from ptviz.runs.annotations import (
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD
 from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.placement import cluster_resources
 from ptviz.runs.queue_order import fair_order
 from ptviz.runs.run import (
     Run,
@@ -398,7 +399,9 @@ def _remove_marks(folder: Path) -> None:
     """Delete the request to stop and the empty crash report that a killed process left in a run that is not active."""
     lock, crash = FileLock(folder / "lock"), folder / "crash.txt"
     with suppress(StoreError, OSError):
-        left = [mark for mark in (crash, folder / "stop") if mark.exists()]
+        # The nodes of a cluster may still train a run that no process here writes: its request to stop stays.
+        marks = (crash, folder / "stop") if cluster_resources(folder) is None else (crash,)
+        left = [mark for mark in marks if mark.exists()]
         if left and lock.acquire(wait=0.0) and read_status_file(folder).state != "queued":
             for mark in left:
                 if mark != crash or not mark.stat().st_size:
