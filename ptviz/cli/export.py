@@ -179,5 +179,9 @@ def _output_file(path: Path | None, name: str) -> Path:
 
 def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
     from ptviz.runs.archive import pack_run
+    from ptviz.runs.target_run import TARGET_MARK
 
+    whole, mark, _ = run.id.partition(TARGET_MARK)
+    if mark:
+        raise UsageError(f"{run.id} is one task of run {whole}, and a bundle holds a whole run: export {whole}")
     return {"files": pack_run(run, path), "path": str(path)}

@@ -123,3 +123,18 @@ def test_a_command_that_repeats_a_run_has_no_option_without_effect() -> None:
     assert "--source-steps 5 --source-seed 1" in RunConfig(method="attempt", training=training).shell_command()
     several = RunConfig(method="mpt", more_tasks=("sms",), training=training)
     assert "--task-temperature 2" in several.shell_command()
+
+
+def test_a_run_beside_an_ensemble_is_no_text(shell: Shell) -> None:
+    run = make_run(Store(), "mine")
+    answer = shell("predict", run.id, "--ensemble", "a,b")
+    assert answer.code == 2, answer
+    assert f"--ensemble names the runs: name {run.id} there too, or leave it out" in answer.err
+
+
+def test_one_task_of_a_run_is_not_packed_as_the_whole_run(shell: Shell, tmp_path: Path) -> None:
+    run = make_run(Store(), "mine", method="mpt", more_tasks=("sms",))
+    answer = shell("export", f"{run.id}@sms", tmp_path / "run.zip", "--to", "bundle")
+    assert answer.code == 2, answer
+    assert f"{run.id}@sms is one task of run {run.id}, and a bundle holds a whole run: export {run.id}" in answer.err
+    assert not (tmp_path / "run.zip").exists()
