@@ -128,6 +128,8 @@ class VisitorStore(Store):
         notes: str | None = None,
         pinned: bool | None = None,
         shared: bool | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
     ) -> Annotations:
         """Change the tags, notes or pin of an own run; see ``Store.annotate``.
 
@@ -137,7 +139,7 @@ class VisitorStore(Store):
         self.check_own(id)
         if shared is not None:
             self.check_unrestricted("sharing a run")
-        return super().annotate(id, tags=tags, notes=notes, pinned=pinned)
+        return super().annotate(id, tags=tags, notes=notes, pinned=pinned, add_tags=add_tags, remove_tags=remove_tags)
 
     def delete(self, id: str) -> None:
         """Delete an own run; see ``Store.delete``."""

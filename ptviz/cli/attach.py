@@ -16,7 +16,7 @@ from ptviz.cli.output import (
     quiet_libraries,
 )
 from ptviz.cli.progress import GracefulStop
-from ptviz.cli.wait_for_runs import print_message, wait_for_runs
+from ptviz.cli.wait_for_runs import exit_if_incomplete, print_message, wait_for_runs
 
 
 def attach(
@@ -56,7 +56,9 @@ def attach(
         return
     planned = tuple(PlannedRun(executor.store.get(id).config, id, executor.status(id).state) for id in unfinished)
     with _Detach() as stop:
-        wait_for_runs(executor, planned, stop, console, run_label)
+        planned = wait_for_runs(executor, planned, stop, console, run_label)
+    # One that was stopped elsewhere was stopped on purpose.
+    exit_if_incomplete([entry for entry in planned if entry.state != "stopped"], False, run_label)
 
 
 class _Detach(GracefulStop):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.cli.options import check_one_form
 from ptviz.cli.output import (
     JsonOption,
     UsageError,
@@ -81,8 +82,7 @@ def methods(
     """List the methods with their papers and hyperparameters."""
     from ptviz.methods import list_methods
 
-    if as_json and as_markdown:
-        raise UsageError("--json and --markdown: choose one")
+    check_one_form(as_json, as_markdown)
     described = [describe_method(method) for method in list_methods().values()]
     if as_json:
         print_json(described)

@@ -12,6 +12,7 @@ import typer
 
 from ptviz.cli import options
 from ptviz.cli.options import (
+    check_one_form,
     own_notes,
     parse_hyperparameters,
     print_notes,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ptviz.tasks.metrics import Metric
 
 REFERENCE_HEADINGS = ("reference", "test", "sd", "trained", "learning rate", "seconds", "seeds")
+_REFERENCES_TITLE = "References, which train the backbone itself and are not methods of the survey"
 ENSEMBLE_HEADINGS = ("method", "mean", "best", "vote", "mean probability", "prompts")
 
 
@@ -88,6 +90,7 @@ def compare(
     from ptviz.experiments.reference_record import parse_kinds
     from ptviz.experiments.run_results import load_results, with_row_scores
 
+    check_one_form(as_json, markdown, latex)
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
         with as_usage_error():
@@ -99,7 +102,7 @@ def compare(
     reused = {entry.run for entry in planned if entry.state == "finished"}
     print_message(console, describe_plan(planned))
     if dry_run:
-        _print_dry_run(planned, as_json)
+        _print_dry_run(planned, _find_references(kinds, _reference_configs(configs)), as_json)
         return
     started = time.monotonic()
     # Before the first run is queued, so that Ctrl-C stops every queued run.
@@ -112,10 +115,9 @@ def compare(
     ensembles = score_methods(results, executor.store.get)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started, ensembles)
     if kinds and not stop.requested:
-        same = [one for one in configs if one.method == configs[0].method]
-        result["references"] = _train_references(kinds, same, console)
+        result["references"] = _train_references(kinds, _reference_configs(configs), console)
     if csv_path is not None:
-        write_csv(csv_path, TABLE_COLUMNS, result["methods"])
+        write_csv(csv_path, TABLE_COLUMNS, [*result["methods"], *map(_reference_csv_row, result.get("references", ()))])
     if as_json:
         print_json(result)
     elif markdown:
@@ -125,6 +127,24 @@ def compare(
     else:
         _print_comparison(result, summaries)
     exit_if_incomplete(planned, stop.requested, _run_label)
+
+
+def _reference_configs(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return a config for each seed of a comparison: a reference uses all of it but the method."""
+    return [one for one in configs if one.method == configs[0].method]
+
+
+def _find_references(kinds: Sequence[Kind], configs: Sequence[RunConfig]) -> list[tuple[str, int, str, str]]:
+    """Return the references as rows of a dry run: kind, seed, and whether they were trained before."""
+    from ptviz.experiments.reference_record import ReferenceRecord
+
+    with as_usage_error(OSError):
+        record = ReferenceRecord()
+    return [
+        (kind, one.training.seed, "missing" if record.find(kind, one) is None else "finished", "")
+        for kind in kinds
+        for one in configs
+    ]
 
 
 def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
@@ -176,8 +196,10 @@ def _make_configs(
     return configs
 
 
-def _print_dry_run(planned: Sequence[PlannedRun], as_json: bool) -> None:
-    rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned]
+def _print_dry_run(
+    planned: Sequence[PlannedRun], references: Sequence[tuple[str, int, str, str]], as_json: bool
+) -> None:
+    rows = [*((e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned), *references]
     if as_json:
         print_json([dict(zip(("method", "seed", "state", "run"), row, strict=True)) for row in rows])
     else:
@@ -237,13 +259,13 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_line("\nThe vote of a method's prompts, one for each seed:")
         print_table(ENSEMBLE_HEADINGS, _ensemble_rows(result, metric))
     if result.get("references"):
-        print_line("\nReferences, which train the backbone itself and are not methods of the survey:")
+        print_line(f"\n{_REFERENCES_TITLE}:")
         print_table(REFERENCE_HEADINGS, _reference_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(summary.seed_count for summary in summaries) < MIN_SEEDS:
         print_line(f"Too few seeds for a verdict: it needs {MIN_SEEDS} (--seeds {MIN_SEEDS}).", error=True)
-    if any(summary.interval and summary.interval.over == "rows" for summary in summaries):
+    if _has_row_intervals(summaries):
         print_line("Intervals marked (examples) are over test examples of one seed; another may differ.", error=True)
 
 
@@ -253,11 +275,15 @@ def _format_latex(result: dict[str, Any], summaries: Sequence[MethodSummary]) ->
 
     metric = recorded_metric(result["metric"])
     caption = f"{_title(result)} Means over seeds with Student's 95% intervals."
+    if _has_row_intervals(summaries):
+        caption += " Intervals marked (examples) are over the test examples of one seed."
     parts = [latex_table(headings(metric), [table_cells(one, metric) for one in summaries], caption=caption)]
     if len(summaries) > 1:
         rows = pair_rows(result["against_the_first"], metric)
         caption = f"{summaries[0].method} against the others, seed by seed; p corrected by Holm."
         parts.append(latex_table(pair_headings(metric), rows, caption=caption))
+    if result.get("references"):
+        parts.append(latex_table(REFERENCE_HEADINGS, _reference_rows(result, metric), caption=_REFERENCES_TITLE))
     return "\n\n".join(parts)
 
 
@@ -275,9 +301,20 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
         parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
     if result.get("references"):
-        parts.append("References, which train the backbone itself and are not methods of the survey:")
+        parts.append(f"{_REFERENCES_TITLE}:")
         parts.append(markdown_table(REFERENCE_HEADINGS, _reference_rows(result, metric)))
     return "\n\n".join(parts)
+
+
+def _has_row_intervals(summaries: Sequence[MethodSummary]) -> bool:
+    """Return whether an interval is over the test examples of one seed instead of over seeds."""
+    return any(summary.interval is not None and summary.interval.over == "rows" for summary in summaries)
+
+
+def _reference_csv_row(reference: dict[str, Any]) -> dict[str, Any]:
+    """Return a reference as a row of the table of methods; what is not measured of it is empty."""
+    named = {"method": reference["reference"], "seeds": len(reference["seeds"]), "test_mean": reference["mean"]}
+    return {**named, "test_sd": reference["sd"], "trained": reference["trained"], "seconds": reference["seconds"]}
 
 
 def _reference_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:

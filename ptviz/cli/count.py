@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ptviz.cli.options import SetOption, parse_hyperparameters
-from ptviz.cli.output import JsonOption, as_usage_error, print_json, print_line
+from ptviz.cli.output import JsonOption, as_usage_error, print_error, print_json, print_line
 
 
 def count(
@@ -33,6 +33,8 @@ def count(
         spec = Spec.from_sizes(width, sites, heads, head_width, length, names)
         built = build_method(method, spec, parse_hyperparameters(sets))
     counts = {"trained": built.trainable_parameters(), "stored": built.stored_parameters()}
+    if built.uses_source_tasks and not sources:
+        print_error(f"note: {method} learns from source tasks; counted with none: give their number with --sources", 0)
     if as_json:
         print_json(counts)
     else:

@@ -136,8 +136,11 @@ def import_(
     from ptviz.runs.config import with_absolute_paths
     from ptviz.runs.import_prompt import find_backbone_reference, import_checkpoint_prompt
 
-    if backbone is not None:  # The app runs in another folder, so a local path is saved as an absolute one.
+    # The app runs in another folder, so a local path is saved as an absolute one.
+    if backbone is not None:
         backbone = with_absolute_paths(RunConfig(backbone=backbone)).backbone
+    if task is not None:
+        task = with_absolute_paths(RunConfig(task=task)).task
     with progress_console().status("reading"), as_usage_error(OSError, CheckpointError):
         local = resolve_checkpoint(path)
         bundle = open_checkpoint(local)
@@ -176,5 +179,9 @@ def _output_file(path: Path | None, name: str) -> Path:
 
 def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
     from ptviz.runs.archive import pack_run
+    from ptviz.runs.target_run import TARGET_MARK
 
+    whole, mark, _ = run.id.partition(TARGET_MARK)
+    if mark:
+        raise UsageError(f"{run.id} is one task of run {whole}, and a bundle holds a whole run: export {whole}")
     return {"files": pack_run(run, path), "path": str(path)}

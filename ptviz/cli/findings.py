@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import MarkdownOption, with_executor_options
+from ptviz.cli.options import MarkdownOption, check_one_form, refuse_options, with_executor_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -45,6 +45,7 @@ HEADINGS = (
 
 @with_executor_options("make_executor")
 def findings(
+    context: typer.Context,
     *,
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Train the missing runs of this finding; `all` for all.")
@@ -62,6 +63,9 @@ def findings(
     Each is a small experiment whose runs and results are saved; only missing runs are trained. Ctrl-C stops it, and the
     same command continues.
     """
+    check_one_form(as_json, markdown)
+    if run is None:
+        refuse_options(context, ("seeds", "executor"), "only with --run")
     with quiet_libraries(), as_usage_error(OSError):
         from ptviz.experiments.replication import STUDIES, StudyRecord
 

@@ -149,9 +149,15 @@ def _load_text_generator(path: str, backbone: str, prompt: str | None, step: int
     store, model_cache = Store(), ModelCache()
     if not Path(path).exists():
         run = _find(lambda: store.get(path))
+        saved = _find(lambda: get_saved_prompt(store.prompts_folder, path)) if run is None else None
+        if run is not None or saved is not None:
+            what = "run" if run is not None else "saved prompt"
+            if given := [flag for flag, value in (("--backbone", backbone), ("--prompt", prompt)) if value]:
+                raise UsageError(
+                    f"{', '.join(given)}: only for a checkpoint; {path} is a {what}, which has its own; leave it out"
+                )
         if run is not None:
             return make_text_generator(load_run_prompt(run, model_cache, None, step), pattern)
-        saved = _find(lambda: get_saved_prompt(store.prompts_folder, path))
         if step is None and saved is not None:
             return load_text_generator(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
     if step is not None:

@@ -35,6 +35,39 @@ MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown
 LatexOption = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables, which need the package booktabs.")]
 
 
+def given_options(context: typer.Context) -> list[str]:
+    """Return the arguments and options of a command that were given on the command line."""
+    sources = {option: context.get_parameter_source(option) for option in context.params}
+    return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def refuse_options(context: typer.Context, options: Iterable[str], why: str) -> None:
+    """Refuse options that were given and would have no effect.
+
+    Raises:
+        UsageError: naming them, and why.
+    """
+    listed = [*options]
+    if flags := [option_flag(option) for option in given_options(context) if option in listed]:
+        raise UsageError(f"{', '.join(flags)}: {why}")
+
+
+def option_flag(option: str) -> str:
+    """Return an option as it is written on the command line."""
+    return {"method": "METHOD", "sets": "--set"}.get(option, "--" + option.replace("_", "-"))
+
+
+def check_one_form(as_json: bool, markdown: bool, latex: bool = False) -> None:
+    """Check that at most one form of the output was asked for.
+
+    Raises:
+        UsageError: if several were.
+    """
+    asked = {"--json": as_json, "--markdown": markdown, "--latex": latex}
+    if len(flags := [flag for flag, given in asked.items() if given]) > 1:
+        raise UsageError(f"{' and '.join(flags)}: choose one")
+
+
 def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each field of a dataclass that has a help text; it gets their values as one dict.
 
@@ -169,6 +202,13 @@ def with_executor_options(argument: str) -> Callable[[Callable[..., None]], Call
 
 
 def _executor_maker(values: dict[str, Any]) -> Any:
+    changed = [name for name, (_, usual) in _EXECUTOR_OPTIONS.items() if name != "executor" and values[name] != usual]
+    if changed:
+        from ptviz.executors.choose import is_local
+
+        if values["executor"] == "local" or (not values["executor"] and is_local()):
+            raise UsageError(f"{', '.join(map(option_flag, changed))}: only with --executor ray")
+
     def make() -> Any:
         from ptviz.executors.choose import make_executor
         from ptviz.runs.placement import ClusterResources

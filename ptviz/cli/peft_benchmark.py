@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import CsvOption, LatexOption, MarkdownOption
+from ptviz.cli.options import CsvOption, LatexOption, MarkdownOption, check_one_form
 from ptviz.cli.output import (
     JsonOption,
     UsageError,
@@ -38,6 +38,7 @@ def benchmark(
     The files are in PEFT's repository under method_comparison/MetaMathQA/results. Unreadable files are reported and
     left out.
     """
+    check_one_form(as_json, markdown, latex)
     from ptviz.analysis import peft_benchmark as peft
     from ptviz.analysis.comparison import TABLE_COLUMNS, pareto_front, summarise_methods
     from ptviz.analysis.comparison_text import HEADINGS, table_cells

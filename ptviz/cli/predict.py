@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,8 @@ def predict(
     the answer is the class that most prompts give; a tie goes to the class of the larger mean probability.
     """
     if ensemble is not None:
+        if id is not None and _is_run(id):
+            raise UsageError(f"--ensemble names the runs: name {id} there too, or leave it out")
         own = [*([id] if id else []), *(texts or [])]
         _predict_with_ensemble(ensemble.split(","), own, file, step, as_json)
         return
@@ -67,6 +70,15 @@ def predict(
         return
     for text, prompted, unprompted in zip(texts, answer["with"], answer["without"], strict=True):
         _print_answer(text, answer["classes"], prompted, unprompted)
+
+
+def _is_run(text: str) -> bool:
+    """Return whether a text is the id of a run."""
+    from ptviz.runs import Store, StoreError
+
+    with suppress(StoreError):
+        return Store().get(text) is not None
+    return False
 
 
 def _print_answer(text: str, classes: list[str], prompted: Any, unprompted: Any, task: str = "") -> None:

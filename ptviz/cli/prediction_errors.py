@@ -45,6 +45,7 @@ def errors(
     Prints what the prompt fixed and broke against zero-shot, the most confident first; the expected calibration error;
     and precision, recall and F1 of each class. Of a run on several tasks, RUN@TASK is one.
     """
+    options.check_one_form(as_json, markdown, latex)
     from ptviz.plots.prediction_errors import error_summary
     from ptviz.plots.predictions import has_zero_shot, read_predictions, select_predictions
     from ptviz.runs import Store

@@ -107,7 +107,8 @@ def runs(
         found += [_problem_to_json(problem) for problem in problems]
     wanted = {"state": state, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
-    found = [run for run in found if task is None or task in (run["task"], *(run["task"] or "").split(", "))]
+    if task is not None:
+        found = [run for run in found if _is_on_task(run["task"] or "", task)]
     if as_json:
         print_json(found)
         return
@@ -116,9 +117,19 @@ def runs(
             print_error(f"{run['run']} cannot be read: {run['reason']}", 2)
         elif DERIVED in run["reason"]:
             print_error(f"{run['run']}: {run['reason']}", 2)
-    if not found:
+    if not found and (summaries or problems):
+        print_line("no run fits these options; list all: ptviz runs", error=True)
+    elif not found:
         print_line("no runs yet; train one: ptviz train prompt-tuning --task trec6", error=True)
     print_table(*_run_rows(found))
+
+
+def _is_on_task(stored: str, task: str) -> bool:
+    """Return whether a run has a task of this name; a file is stored by its absolute path, and shown by its name."""
+    from ptviz.runs.config import RunConfig, task_label, with_absolute_paths
+
+    names = (stored, *stored.split(", "))
+    return with_absolute_paths(RunConfig(task=task)).task in names or task in map(task_label, names)
 
 
 def _run_rows(found: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -196,8 +207,7 @@ def note(
         store = Store()
         found = store.get(id).annotations()
         if any(value is not None for value in (tags, untag, notes, pin)):
-            own = [tag for tag in (*found.tags, *(tags or ())) if tag not in (untag or ())]
-            found = store.annotate(id, tags=own, notes=notes, pinned=pin)
+            found = store.annotate(id, notes=notes, pinned=pin, add_tags=tags or (), remove_tags=untag or ())
     if as_json:
         print_json({"run": id, **asdict(found)})
         return

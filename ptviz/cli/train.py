@@ -9,10 +9,13 @@ import typer
 
 from ptviz.cli import options
 from ptviz.cli.options import (
+    given_options,
+    option_flag,
     own_notes,
     parse_hyperparameters,
     parse_snapshot,
     print_notes,
+    refuse_options,
     split_names,
     split_tasks,
     with_fields,
@@ -31,6 +34,7 @@ from ptviz.cli.output import (
 )
 from ptviz.cli.progress import GracefulStop, RunProgress
 from ptviz.cli.runs import print_targets, targets_to_json
+from ptviz.methods import method_uses_source_tasks
 from ptviz.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -74,12 +78,11 @@ def train(
 
     Ctrl-C stops it cleanly; `ptviz train --resume RUN` continues it.
     """
-    given = _given_options(context)
     console = progress_console()
     with quiet_libraries():
         if resume is not None:
-            if extra := [option for option in given if option not in RESUME_OPTIONS]:
-                flags = ", ".join(map(_option_flag, extra))
+            if extra := [option for option in given_options(context) if option not in RESUME_OPTIONS]:
+                flags = ", ".join(map(option_flag, extra))
                 raise UsageError(f"--resume keeps the settings of the run; leave out {flags}")
             with console.status("reading the run"):
                 run, model_cache = _resume_run(resume, extend)
@@ -92,22 +95,16 @@ def train(
                 "backbone": backbone, **split_tasks(task), "method": method, "name": name, **columns,
                 "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
             }  # fmt: skip
+            if not method_uses_source_tasks(method):
+                refuse_options(context, ("source_steps", "source_seed"), f"{method} does not learn from source tasks")
+            if not fields["more_tasks"]:
+                refuse_options(context, ("task_temperature",), "only for a run on several tasks")
             fields |= _start_fields(start, method, fields["hyperparameters"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
                 run, model_cache = _create_run(training, fields, branch)
             print_notes(note for one in model_cache.target_tasks(run.config) for note in own_notes(one))
         result = _train_to_end(run, model_cache)
     _print_result(run, result, as_json)
-
-
-def _given_options(context: typer.Context) -> list[str]:
-    """Return the options that were given on the command line."""
-    sources = {option: context.get_parameter_source(option) for option in context.params}
-    return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
-def _option_flag(option: str) -> str:
-    return {"method": "METHOD", "sets": "--set"}.get(option, "--" + option.replace("_", "-"))
 
 
 def _create_run(training: dict[str, Any], fields: dict[str, Any], branch: str | None) -> tuple[Run, ModelCache]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import split_names, with_executor_options
+from ptviz.cli.options import refuse_options, split_names, with_executor_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 @with_executor_options("make_executor")
 def transfer(
+    context: typer.Context,
     *,
     tasks: Annotated[
         str | None, typer.Option(help="Names separated by commas. Default: the tasks of the runs.")
@@ -60,6 +61,7 @@ def transfer(
     if gain:
         _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, make_executor, as_json)
         return
+    refuse_options(context, ("steps", "seeds"), "only with --gain")
     from ptviz.experiments.transfer_results import task_names
     from ptviz.experiments.zero_shot_transfer import count_missing, measure_missing, measured_scores
     from ptviz.runs import Store

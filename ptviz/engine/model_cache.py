@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from cachetools import LRUCache
 
 from ptviz.paths import expand_user
+from ptviz.runs.backbone_files import backbone_signature
 from ptviz.runs.config import RunConfig
 from ptviz.training.config import TrainConfig
 from ptviz.training.several_targets import mean_event
@@ -117,9 +118,10 @@ class ModelCache:
         self._zero_shot: LRUCache[Hashable, list[Any]] = LRUCache(16)
 
     def backbone(self, config: RunConfig) -> Backbone:
-        """Return the run's backbone on its device."""
-        key = config.backbone, config.device, config.training.dtype
-        return get_or_create(self._backbones, key, lambda: self.backend.load_backbone(*key))
+        """Return the run's backbone on its device; one in a local folder that changed is loaded again."""
+        asked = config.backbone, config.device, config.training.dtype
+        key = *asked, backbone_signature(config.backbone)
+        return get_or_create(self._backbones, key, lambda: self.backend.load_backbone(*asked))
 
     def task(self, config: RunConfig) -> Task:
         """Return the run's task, the first of several; a file that changed is read again."""
@@ -166,7 +168,8 @@ class ModelCache:
 
     def _examples_key(self, config: RunConfig) -> Hashable:
         content = get_or_create(self._fingerprints, _task_key(config), self.task(config).fingerprint)
-        return config.backbone, config.device, config.training.dtype, content, config.training.length
+        backbone = config.backbone, backbone_signature(config.backbone)
+        return *backbone, config.device, config.training.dtype, content, config.training.length
 
     def clear(self) -> None:
         """Free all models and tasks."""

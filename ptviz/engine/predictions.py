@@ -25,6 +25,7 @@ from ptviz.runs.prediction_files import (
 from ptviz.runs.restore_method import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
+from ptviz.runs.same_training import check_same_files
 from ptviz.runs.status import Status
 from ptviz.runs.writer import RunWriter, exclusive
 from ptviz.tasks import Example, Task
@@ -74,6 +75,7 @@ def make_missing_predictions(run: Run, model_cache: ModelCache) -> Iterator[None
         attempts = read_predictions_error(run.path).attempts + 1
         write_predictions_error(run.path, attempts, "the worker ended while it made them")
     try:
+        check_same_files(run)  # Else the predictions would be those of other examples than the score.
         tables = _make_tables(run, run.prompt(), model_cache)
         for table in tables:
             yield from table.fill()

@@ -110,6 +110,8 @@ def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | Non
 def export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     """Write the prompt tokens and the most frequent words for TensorFlow's Embedding Projector.
 
+    Pruned tokens are left out; the others keep their numbers.
+
     Raises:
         ValueError: if the method has no static prompt in the input.
         OSError: if the folder holds other files, or cannot be written.
@@ -117,7 +119,9 @@ def export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> 
     prompt = compute_static_prompt(method, backbone)
     if prompt.embeddings is None or not prompt.is_static:
         raise ValueError("the projector needs a static prompt in the input; this method has none, use --to npz")
-    rows = prompt.embeddings[0].detach().float().cpu().numpy()
+    whole = prompt.embeddings[0].detach().float().cpu()
+    kept = torch.arange(len(whole)) if prompt.keep is None else prompt.keep.cpu().nonzero()[:, 0]
+    rows = whole[kept].numpy()
     table = backbone.embedding_table.detach().float().cpu().numpy()
     common = backbone.make_spec().common_ids.cpu().numpy()[:PROJECTOR_WORDS]
 
@@ -125,7 +129,7 @@ def export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> 
         return str(backbone.tokeniser.convert_ids_to_tokens(int(token)))
 
     nearest = common[nearest_tokens(rows, table[common], k=1).ids[:, 0]]
-    labels = [(f"P[{i}]", "prompt", word(token)) for i, token in enumerate(nearest)]
+    labels = [(f"P[{i}]", "prompt", word(token)) for i, token in zip(kept.tolist(), nearest, strict=True)]
     labels += [(word(token), "word", "") for token in common]
     columns = ("label", "kind", "nearest word")
     with atomic_export(folder, marker=PROJECTOR_CONFIG) as draft:

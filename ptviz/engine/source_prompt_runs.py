@@ -43,7 +43,8 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
 def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
     """Return the run that trains what ``wanted`` asks for: finished, or else one that can be continued; or None.
 
-    The oldest finished one if there are several, so that all runs of a comparison use the same.
+    The oldest finished one if there are several, so that all runs of a comparison use the same. A finished one may be
+    anybody's, since it is only read; one that is continued must be of the store's owner.
     """
     unfinished: Run | None = None
     for summary in reversed(store.list()):
@@ -51,7 +52,7 @@ def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
             continue
         if summary.status.state == "finished":
             return store.get(summary.id)
-        if summary.status.state in ("queued", "stopped"):
+        if summary.status.state in ("queued", "stopped") and summary.annotations.owner == store.owner:
             unfinished = store.get(summary.id)
     return unfinished
 
@@ -59,7 +60,7 @@ def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
 def collect_source_prompts(
     store: Store, config: RunConfig, m: int, make: TrainSourceRun, family: str = ""
 ) -> Iterator[tuple[SourcePromptReady, SourcePrompt]]:
-    """Yield the source prompts of a run in order; those missing in the store are trained as runs.
+    """Yield the source prompts of a run in order; those missing in the store are trained as runs of its owner.
 
     Ends early if ``make`` leaves a run unfinished because a stop was requested.
 

@@ -18,16 +18,17 @@ from ptviz.engine.source_prompt_runs import collect_source_prompts
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompt import SourcePrompt
 from ptviz.runs import saved_prompts
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.config import RunConfig, with_absolute_paths
-from ptviz.runs.environment import TABLES_FIELD, describe_environment, table_digests
+from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD, describe_environment, table_digests
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
 from ptviz.runs.restore_method import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError
-from ptviz.runs.same_training import check_same_tables
+from ptviz.runs.same_training import check_same_files
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
-from ptviz.runs.store import Store
+from ptviz.runs.store import Store, summarise
 from ptviz.runs.target_run import METRICS_FIELD
 from ptviz.runs.writer import RunWriter
 from ptviz.tasks import Task
@@ -121,8 +122,8 @@ def _train_and_record(
     resumed = run.resume_state()
     if resumed is not None:
         config = _resumed_config(run, config)
-    # Before the tasks are read: rows that change in between then count as changed.
-    tables = table_digests(config)
+    # Before they are read: files that change in between then count as changed.
+    tables, backbone_files = table_digests(config), backbone_digest(config.backbone)
     writer.begin(resumed)
     backbone, tasks = model_cache.backbone(config), model_cache.target_tasks(config)
     task = tasks[0]
@@ -131,6 +132,7 @@ def _train_and_record(
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
     facts |= task_facts(tasks) | ({"dtype_choice": backbone.dtype_reason} if backbone.dtype_reason else {})
     facts |= {TABLES_FIELD: tables} if any(tables) else {}
+    facts |= {BACKBONE_FIELD: backbone_files} if backbone_files else {}
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)
@@ -168,9 +170,9 @@ def _resumed_config(run: Run, config: RunConfig) -> RunConfig:
     """Return the config with which a run goes on from a saved state.
 
     Raises:
-        StoreError: if its tables are no longer those that it began with.
+        StoreError: if its tables or its backbone are no longer those that it began with.
     """
-    check_same_tables(run)  # Also here: they may have changed while it was queued.
+    check_same_files(run)  # Also here: they may have changed while it was queued.
     if config.training.dtype != "auto":
         return config
     # Another measurement may choose another type.
@@ -208,6 +210,7 @@ def _source_arguments(
 
     found: dict[str, SourcePrompt] = {}
     store, family = Store(run.path.parent), model_cache.task(config).family
+    store.owner = summarise(run).annotations.owner  # In a classroom, other visitors' runs are not continued.
     for ready, prompt in collect_source_prompts(store, config, method.slots, make, family):
         # The config names a file by its path, the training by the task's name.
         task = tasks[len(found)].name

@@ -35,6 +35,7 @@ from ptviz.experiments.reference_record import (
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard
 from ptviz.prompt import Batch, Prompt
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.config import RunConfig, task_label
 from ptviz.runs.environment import source_commit
 from ptviz.training.batches import EncodedExamples
@@ -103,7 +104,7 @@ def train_in_steps(kind: Kind, config: RunConfig, tuned: bool = False) -> Genera
     lr = training.lr
     if lr is None:
         raise ValueError("references: expected a learning rate; got none")
-    task, source = load_run_task(config), describe_source(config)
+    task, source, files = load_run_task(config), describe_source(config), backbone_digest(config.backbone)
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         frozen = load_backbone(config.backbone, config.device, training.dtype)
@@ -118,7 +119,7 @@ def train_in_steps(kind: Kind, config: RunConfig, tuned: bool = False) -> Genera
             return ReferenceResult(
                 kind, config.backbone, config.task, training.seed, training.steps, training.batch, lr, tuned,
                 event.validation, event.test, zero_shot, method.trainable_parameters(), event.seconds,
-                task.metric, source_commit(), used_settings(training), source,
+                task.metric, source_commit(), used_settings(training), source, files,
             )  # fmt: skip
         yield
     raise AssertionError("a run ends with its result")

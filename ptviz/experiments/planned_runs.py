@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run_file_io import StoreError
-from ptviz.runs.same_training import has_same_lr, has_same_tables
+from ptviz.runs.same_training import has_same_files, has_same_lr
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import RunSummary, Store
 
@@ -35,8 +35,8 @@ def find_runs(
 ) -> tuple[PlannedRun, ...]:
     """Return the stored run for each config: the most advanced run of an equal config, the newest of several.
 
-    A run on an own table that was changed since is not found. A config without a stored run gets one of the
-    ``recorded`` runs, if these are given.
+    A run on an own table or local backbone that was changed since is not found. A config without a stored run gets one
+    of the ``recorded`` runs, if these are given.
 
     Raises:
         StoreError: if the folder of runs cannot be read.
@@ -66,7 +66,7 @@ def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
 def _find_run(store: Store, config: RunConfig, candidates: list[RunSummary]) -> PlannedRun:
     if not candidates:
         return PlannedRun(config)
-    equal = [one for one in candidates if has_same_lr(store, one, config) and has_same_tables(one)]
+    equal = [one for one in candidates if has_same_lr(store, one, config) and has_same_files(one)]
     # Stable: within one state the newest stays first, as the store lists them.
     best = sorted(equal, key=lambda summary: _STATE_PRIORITY.index(summary.status.state))
     return PlannedRun(config, best[0].id, best[0].status.state) if best else PlannedRun(config)

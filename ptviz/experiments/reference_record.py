@@ -17,6 +17,7 @@ from msgspec import Meta
 from ptviz import paths
 from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
 from ptviz.paths import expand_user
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import write_lock
 from ptviz.runs.run_file_io import StoreError, atomic_write, file_digest
@@ -40,7 +41,8 @@ class ReferenceResult:
 
     ``tuned`` says whether the learning rate was chosen on the tuning seeds; ``trained`` counts parameters. ``settings``
     are the training settings that the result depends on, None in a record of an earlier version, which did not keep
-    them. ``source`` is ``describe_source`` of the task.
+    them. ``source`` is ``describe_source`` of the task, ``backbone_files`` the ``backbone_digest``, empty in a
+    record of an earlier version.
     """
 
     kind: Kind
@@ -60,6 +62,7 @@ class ReferenceResult:
     commit: str | None
     settings: Annotated[Mapping[Name, Scalar], Meta(max_length=100)] | None = None
     source: Sentence = ""
+    backbone_files: Name = ""
 
     @property
     def key(self) -> str | None:
@@ -165,9 +168,9 @@ class ReferenceRecord:
         return replace(config, training=replace(config.training, lr=rate)), tuned
 
     def find(self, kind: Kind, config: RunConfig) -> ReferenceResult | None:
-        """Return the result of these settings, or None; without a rate at the best one."""
-        key = reference_key(kind, self.with_rate(kind, config)[0])
-        return next((one for one in self.results if one.key == key), None)
+        """Return the result of these settings on the backbone as it is now, or None; without a rate at the best one."""
+        key, files = reference_key(kind, self.with_rate(kind, config)[0]), ("", backbone_digest(config.backbone))
+        return next((one for one in self.results if one.key == key and one.backbone_files in files), None)
 
     def add(self, result: ReferenceResult) -> None:
         """Save a result beside those that other processes have saved meanwhile.

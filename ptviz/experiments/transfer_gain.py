@@ -188,7 +188,8 @@ def _plan_grid(
                     config = _make_config(
                         backbone, run.config.training.dtype, run.config.device, target, m, setting, seed
                     )
-                    found.append(TransferRunJob(key, config, start, _run_fingerprint(stamps(id, target), run)))
+                    stamp = _run_fingerprint(stamps(id, target, backbone), run)
+                    found.append(TransferRunJob(key, config, start, stamp))
     return found
 
 

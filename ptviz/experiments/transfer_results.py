@@ -1,6 +1,6 @@
 """The record of measured transfer: one JSON file in the folder of runs, so that nothing is computed twice.
 
-A result is valid while the prompt and the task's file are unchanged, which its ``stamp`` records.
+A result is valid while the prompt, the task's file and a local backbone are unchanged, which its ``stamp`` records.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta
 
 from ptviz.paths import expand_user
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.recorded_runs import gallery_store
 from ptviz.runs.run import read_small_file
@@ -78,8 +79,8 @@ class TransferScore:
     ``task`` is the ``key`` of a ``TargetTask``.
     ``accuracy`` is the score by the task's ``metric``, ``loss`` is in nats.
     ``run`` is a run's id, ``kept:`` and the id of a saved prompt, or ``no_prompt_key(backbone)``. ``stamp`` is the
-    ``fingerprint`` of the prompt and the task's file when it was measured. ``reason`` says why nothing was measured;
-    such a score is not stored.
+    ``fingerprint`` of the prompt, the task's file and the backbone when it was measured. ``reason`` says why nothing
+    was measured; such a score is not stored.
     """
 
     run: PathText
@@ -307,27 +308,31 @@ def is_measuring(store: Store) -> bool:
     return is_locked(store.root / _LOCK_FILE)
 
 
-def fingerprint(store: Store, id: str, target: TargetTask) -> str:
-    """Return a digest of a prompt's content, and of the size and modification time of a task's file."""
-    return Fingerprints(store)(id, target)
+def fingerprint(store: Store, id: str, target: TargetTask, backbone: str = "") -> str:
+    """Return digests of a prompt and of a local backbone, and the size and modification time of a task's file."""
+    return Fingerprints(store)(id, target, backbone)
 
 
 class Fingerprints:
-    """The fingerprints of a grid of prompts and tasks: each prompt's file and each task's file is looked up once."""
+    """The fingerprints of a grid of prompts and tasks: each prompt, each task and each backbone is looked up once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._prompts: dict[str, str] = {}
         self._tasks: dict[TargetTask, tuple[str, str]] = {}
+        self._backbones: dict[str, str] = {}
 
-    def __call__(self, id: str, target: TargetTask) -> str:
-        """Return the ``fingerprint`` of a prompt and a task."""
+    def __call__(self, id: str, target: TargetTask, backbone: str) -> str:
+        """Return the ``fingerprint`` of a prompt, a task and a backbone."""
         if id not in self._prompts:
             self._prompts[id] = self._read_prompt(id)
         if target not in self._tasks:
             self._tasks[target] = _task_parts(target)
+        if backbone not in self._backbones:
+            digest = backbone_digest(backbone)
+            self._backbones[backbone] = f" backbone {digest}" if digest else ""
         reading, changed = self._tasks[target]
-        return f"{reading} {self._prompts[id]} {changed}".strip()
+        return f"{reading} {self._prompts[id]} {changed}{self._backbones[backbone]}".strip()
 
     def _read_prompt(self, id: str) -> str:
         is_saved, store = id.startswith(SAVED_PREFIX), self._store

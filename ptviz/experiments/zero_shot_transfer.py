@@ -105,7 +105,7 @@ def measure_missing(
     try:
         stamps = Fingerprints(store)
         jobs = [
-            ScoreJob(key, summary.config, target, stamps(key[0], target))
+            ScoreJob(key, summary.config, target, stamps(key[0], target, summary.config.backbone))
             for key, summary, target, score in _plan_grid(store, runs, tasks, rows)
             if score is None
         ]
@@ -144,8 +144,8 @@ def _plan_grid(
         own = [run for run in runs if run.config.backbone == backbone]
         for target in tasks:
             for id, summary in ((no_prompt_key(backbone), own[0]), *((run.id, run) for run in own)):
-                key = id, target.key, rows
-                found.append((key, summary, target, find_valid(have, key, target.name, stamps(id, target))))
+                key, stamp = (id, target.key, rows), stamps(id, target, backbone)
+                found.append((key, summary, target, find_valid(have, key, target.name, stamp)))
     return found
 
 

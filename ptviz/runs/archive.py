@@ -16,16 +16,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import ptviz
 from ptviz.atomic_files import atomic_directory, atomic_file
+from ptviz.checkpoints import BackboneReference
 from ptviz.checkpoints.containers.arrays import read_safetensors
+from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
+from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER, read_run
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
 from ptviz.runs.annotations import ANNOTATIONS_FILE, decode_annotations
 from ptviz.runs.config import RunConfig
-from ptviz.runs.environment import decode_environment
+from ptviz.runs.embedding_table import require_backbone_shape
+from ptviz.runs.environment import TABLES_FIELD, decode_environment, table_digest
 from ptviz.runs.prediction_files import MAX_ATTEMPTS, write_predictions_error
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
@@ -33,7 +39,7 @@ from ptviz.runs.snapshots import decode_resume_header
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft
 from ptviz.safe_text import safe_text
-from ptviz.tasks import ELSEWHERE_PREFIX, list_benchmark_tasks, list_tasks
+from ptviz.tasks import ELSEWHERE_PREFIX, list_benchmark_tasks, list_tasks, named_task
 from ptviz.training.events import decode_event
 
 _JSON_FILES = ("config.json", "status.json", "environment.json", ANNOTATIONS_FILE, BUNDLE_MARKER)
@@ -114,18 +120,28 @@ def _check_limit(run: Run, what: str, found: float, most: float) -> None:
 
 
 def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str | None = None) -> Run:
-    """Create a run in the store from a bundle; ``backbone`` and ``task`` override the names in the bundle.
+    """Create a run in the store from a bundle.
+
+    ``backbone`` and ``task`` name the backbone and the task of the bundle here, where they have other names: a local
+    copy, say. A run is found and reused by them, so they cannot make it one on something else.
 
     Raises:
-        CheckpointError: if the file is not a bundle, is damaged, exceeds a limit, or names something to download.
+        CheckpointError: if the file is not a bundle, is damaged, exceeds a limit, or names something to download; if
+            ``backbone`` or ``task`` is not what the run was trained on, as far as that can be seen.
+        BackboneError: if ``backbone`` is a folder without a model.
         StoreError: if the store cannot be written.
     """
     archive = ZipFolder(read_file(path), path.name)
     files = _read_files(archive)
-    config, status = _read_bundled_config(files, backbone, task), _read_bundled_status(files)
+    environment: dict[str, Any] = {}
     if "environment.json" in files:
         with _as_checkpoint_error("environment.json"):
-            decode_environment(files["environment.json"])
+            environment = decode_environment(files["environment.json"])
+    config, status = _read_bundled_config(files, backbone, task), _read_bundled_status(files)
+    if backbone is not None:
+        _check_fit(archive, backbone)
+    if task is not None:
+        _check_same_table(task, environment)
     if ANNOTATIONS_FILE in files:
         with _as_checkpoint_error(ANNOTATIONS_FILE):
             decode_annotations(files[ANNOTATIONS_FILE])
@@ -198,6 +214,10 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
             f"the run uses the backbone {safe_text(config.backbone)}, which is not built in: inspecting the run may "
             "download it. If you trust it, or have a local copy, name it with --backbone NAME"
         )
+    if backbone is not None and config.backbone in known and backbone != config.backbone:
+        raise CheckpointError(
+            f"the run was trained on the backbone {config.backbone}, not on {safe_text(backbone)}: leave --backbone out"
+        )
     if task is not None and config.more_tasks:
         raise CheckpointError(
             f"the run has {len(config.targets)} target tasks; --task is for a run on one: leave it out"
@@ -207,6 +227,12 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
             f"the run uses the task {safe_text(hub[0])}: inspecting the run may download it. If you trust it, "
             "name it with --task NAME"
         )
+    if task is not None and task != config.task:
+        is_file = not config.task.startswith("hub:")
+        if named_task(config.task) is not None or (is_file and named_task(task) is not None):
+            own = safe_text(config.task.removeprefix(ELSEWHERE_PREFIX))
+            hint = "name your copy of its file with --task" if named_task(config.task) is None else "leave --task out"
+            raise CheckpointError(f"the run was trained on the task {own}, not on {safe_text(task)}: {hint}")
     sources = config.sources and tuple(map(_local_task_name, config.sources))
     return replace(
         config,
@@ -216,6 +242,33 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
         sources=sources,
         device=None,
     ).checked()
+
+
+def _check_fit(archive: ZipFolder, backbone: str) -> None:
+    """Check that the prompt of a bundle fits a backbone, if the sizes of that are known here.
+
+    Raises:
+        CheckpointError: if not, or there is no prompt to look at.
+        BackboneError: if it is a folder without a model.
+    """
+    if (shape := require_backbone_shape(backbone)) is not None:
+        reference = BackboneReference(backbone, shape, np.zeros(0, np.float32))
+        if problems := incompatibilities(read_run(archive), reference):
+            raise CheckpointError("; ".join(problems))
+
+
+def _check_same_table(task: str, environment: dict[str, Any]) -> None:
+    """Check that the file of a task is the one that a run was trained on, if that was recorded.
+
+    Raises:
+        CheckpointError: if its content is another.
+    """
+    recorded, now = [*environment.get(TABLES_FIELD, ())][:1], table_digest(task)
+    if now and recorded not in ([], [""], [now]):
+        raise CheckpointError(
+            f"{safe_text(task)} is not the table that the run was trained on: its content differs. Name an exact copy "
+            "with --task, or leave --task out"
+        )
 
 
 def _local_task_name(name: str) -> str:

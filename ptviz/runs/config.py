@@ -270,6 +270,11 @@ class RunConfig:
         """Return the training settings that differ from the defaults; steps and seed in any case."""
         usual, own = TrainConfig().to_json(), self.training.to_json()
         own.pop("begun")  # Only set by extensions; one long run has none.
+        # Without effect, and refused by the shell.
+        if not method_uses_source_tasks(self.method):
+            del own["source_steps"], own["source_seed"]
+        if not self.more_tasks:
+            del own["task_temperature"]
         return {name: value for name, value in own.items() if name in ("steps", "seed") or value != usual[name]}
 
     def changed_hyperparameters(self) -> dict[str, HyperparameterValue]:

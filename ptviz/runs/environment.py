@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TABLES_FIELD = "tables"
 """In the environment of a run on own tables: the ``table_digests`` when its training began."""
+BACKBONE_FIELD = "backbone_files"
+"""In the environment of a run on a backbone in a local folder: its ``backbone_digest`` when the training began."""
 _Fields: Any = Annotated[dict[Name, Scalar | list[Sentence]], Meta(max_length=200)]
 
 
@@ -45,6 +47,7 @@ class _Environment(TypedDict, total=False):
     metric: Name
     metrics: list[Name]
     tables: list[Name]
+    backbone_files: Name
 
 
 def decode_environment(data: bytes) -> dict[str, Any]:
@@ -84,10 +87,11 @@ def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) ->
 
 def table_digests(config: RunConfig) -> list[str]:
     """Return the digest of the file of each target and named source task of a run, in order; "" where there is none."""
-    return [_table_digest(task) for task in (*config.targets, *(config.sources or ()))]
+    return [table_digest(task) for task in (*config.targets, *(config.sources or ()))]
 
 
-def _table_digest(task: str) -> str:
+def table_digest(task: str) -> str:
+    """Return the digest of the file that a task is made of; "" if it is none, or too large to be a task."""
     # A file in the current folder may have the name of a built-in task, which is not read from it.
     if named_task(task) is not None:
         return ""

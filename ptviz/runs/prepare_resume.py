@@ -12,7 +12,7 @@ from dataclasses import replace
 from ptviz.runs.placement import place_locally
 from ptviz.runs.run import Run, check_writable
 from ptviz.runs.run_file_io import StoreError, atomic_write
-from ptviz.runs.same_training import check_same_tables
+from ptviz.runs.same_training import check_same_files
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.stop_request import remove_stop_request
 from ptviz.runs.store import changing_config, encode_config
@@ -24,7 +24,7 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
     """Hold the lock of a run that is neither active nor queued, and yield its status.
 
     Raises:
-        StoreError: if it is a recorded run, running or queued, or its table was changed since its state was saved.
+        StoreError: if it is a recorded run, running or queued, or a file it was trained on was changed since.
     """
     check_writable(run.path)
     if (state := run.status().state) in ACTIVE_STATES:
@@ -32,8 +32,8 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
     with exclusive(run) as status:
         if status.state == "queued":
             raise StoreError(f"run {run.id} is queued: stop it first")
-        if status.kept is not None:  # Without a saved state it begins anew, on what the table holds now.
-            check_same_tables(run)
+        if status.kept is not None:  # Without a saved state it begins anew, on what the files hold now.
+            check_same_files(run)
         yield status
 
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.config import RunConfig, task_label
-from ptviz.runs.environment import TABLES_FIELD, table_digests
+from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD, table_digests
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import RunSummary, Store
@@ -21,24 +23,30 @@ def is_same_training(store: Store, summary: RunSummary, config: RunConfig) -> bo
         same = summary.config.training_fingerprint == config.training_fingerprint
     except ValueError:  # A run of another version, whose hyperparameters this one does not know.
         return False
-    return same and has_same_lr(store, summary, config) and has_same_tables(summary)
+    return same and has_same_lr(store, summary, config) and has_same_files(summary)
 
 
-def has_same_tables(summary: RunSummary) -> bool:
-    """Return whether the own tables of a stored run are those that it was trained on, as far as that is known."""
-    return not _changed_tables(summary.config, summary.tables)
+def has_same_files(summary: RunSummary) -> bool:
+    """Return whether own tables and backbone of a stored run are those it was trained on, as far as that is known."""
+    config = summary.config
+    return not _changed_tables(config, summary.tables) and not _is_changed_backbone(config, summary.backbone_files)
 
 
-def check_same_tables(run: Run) -> None:
-    """Check that a run which goes on from a saved state finds the tables that it began with.
+def check_same_files(run: Run) -> None:
+    """Check that a run which goes on from a saved state finds the tables and the backbone that it began with.
 
     Raises:
         StoreError: if one was changed.
     """
-    recorded: Sequence[str] = ()
-    with suppress(StoreError):  # A damaged environment says nothing of the tables.
-        recorded = run.environment().get(TABLES_FIELD, ())
-    if changed := _changed_tables(run.config, recorded):
+    facts: dict[str, Any] = {}
+    with suppress(StoreError):  # A damaged environment says nothing of the files.
+        facts = run.environment()
+    if _is_changed_backbone(run.config, facts.get(BACKBONE_FIELD, "")):
+        raise StoreError(
+            f"run {run.id}: expected the backbone that it was trained on; the files in {run.config.backbone} have "
+            "changed since. Restore the old ones, or start a new run on the new ones"
+        )
+    if changed := _changed_tables(run.config, facts.get(TABLES_FIELD, ())):
         names, one = ", ".join(map(task_label, changed)), len(changed) == 1
         raise StoreError(
             f"run {run.id}: expected the {'table' if one else 'tables'} that it was trained on; {names} "
@@ -53,6 +61,12 @@ def _changed_tables(config: RunConfig, recorded: Sequence[str]) -> list[str]:
     tasks = (*config.targets, *(config.sources or ()))
     found = zip(tasks, recorded, table_digests(config), strict=False)
     return [task for task, then, now in found if then and now and then != now]
+
+
+def _is_changed_backbone(config: RunConfig, recorded: str) -> bool:
+    """Return whether the files of a local backbone are not the recorded ones; what is missing counts as unchanged."""
+    now = backbone_digest(config.backbone) if recorded else ""
+    return bool(now) and now != recorded
 
 
 def has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:

@@ -65,6 +65,8 @@ class SavedPrompt:
 def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
     """Return the tensors of a static prompt, without the batch axis and pruned tokens.
 
+    Relative positions, as of T5, count the places of pruned tokens: without these the prompt's scores differ there.
+
     Raises:
         StoreError: if the prompt depends on the input, also changes the input's embeddings, or has keys and values at
             some attention sites only.

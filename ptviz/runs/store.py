@@ -27,8 +27,9 @@ from ptviz.runs.annotations import (
     write_annotations,
 )
 from ptviz.runs.config import RunConfig, target_slug
-from ptviz.runs.environment import TABLES_FIELD
+from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD
 from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.placement import cluster_resources
 from ptviz.runs.queue_order import fair_order
 from ptviz.runs.run import (
     Run,
@@ -60,7 +61,7 @@ class RunSummary:
 
     ``trained`` is the number of trainable parameters and ``lr`` the learning rate that was used, None before the run
     first ran. ``damage`` says what is wrong with a file of the run that the entry does without. ``tables`` are the
-    recorded digests of its own tables.
+    recorded digests of its own tables, ``backbone_files`` is that of its local backbone.
     """
 
     id: str
@@ -73,6 +74,7 @@ class RunSummary:
     lr: float | None = None
     damage: str = ""
     tables: tuple[str, ...] = ()
+    backbone_files: str = ""
 
     @property
     def name(self) -> str:
@@ -102,7 +104,10 @@ def _make_summary(run: Run, status: Status) -> RunSummary:
         environment = run.environment()
     lr = environment.get("lr") or run.config.training.lr
     trained, tables = environment.get("trained"), tuple(environment.get(TABLES_FIELD, ()))
-    return RunSummary(run.id, run.config, status, run.metric, run.recorded, annotations, trained, lr, damage, tables)
+    return RunSummary(
+        run.id, run.config, status, run.metric, run.recorded, annotations, trained, lr, damage, tables,
+        str(environment.get(BACKBONE_FIELD, "")),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -327,10 +332,13 @@ class Store:
         notes: str | None = None,
         pinned: bool | None = None,
         shared: bool | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
     ) -> Annotations:
         """Change the tags, notes or pin of a run, or whether all visitors of a classroom see it.
 
-        None leaves one as it is. Returns what the run then has.
+        None leaves one as it is. ``tags`` takes the place of the run's tags; ``add_tags`` and ``remove_tags`` keep what
+        others change at the same time. Returns what the run then has.
 
         Raises:
             StoreError: if there is no such run, its annotations are damaged, or it cannot be written.
@@ -348,6 +356,9 @@ class Store:
             changes["shared"] = shared
         with changing_config(path):  # Two pages may change different ones at the same time.
             found = replace(Run(path).annotations(), **changes)
+            if add_tags or remove_tags:
+                own = [tag for tag in (*found.tags, *add_tags) if tag not in remove_tags]
+                found = replace(found, tags=check_tags(own))
             write_annotations(path, found)
         return found
 
@@ -388,7 +399,9 @@ def _remove_marks(folder: Path) -> None:
     """Delete the request to stop and the empty crash report that a killed process left in a run that is not active."""
     lock, crash = FileLock(folder / "lock"), folder / "crash.txt"
     with suppress(StoreError, OSError):
-        left = [mark for mark in (crash, folder / "stop") if mark.exists()]
+        # The nodes of a cluster may still train a run that no process here writes: its request to stop stays.
+        marks = (crash, folder / "stop") if cluster_resources(folder) is None else (crash,)
+        left = [mark for mark in marks if mark.exists()]
         if left and lock.acquire(wait=0.0) and read_status_file(folder).state != "queued":
             for mark in left:
                 if mark != crash or not mark.stat().st_size:

@@ -183,8 +183,7 @@ class Worker:
         scan_after = _RETRY_SECONDS if self._retry_at else _QUEUE_SCAN_SECONDS
         if woken == self._last_wake and now - self._last_scan < scan_after:
             return False
-        waiting = (summary.id for summary in self.store.queued_runs())
-        queued = [id for id in waiting if cluster_resources(self.store.root / id) is None]
+        queued = _runs_to_take(self.store)
         self._retry_at = {id: due for id, due in self._retry_at.items() if id in queued and due > now}
         for id in queued:
             if id not in self._retry_at and self._try_run(id):
@@ -399,13 +398,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _runs_to_take(store: Store) -> list[str]:
+    """Return the queued runs in their turn, without those that wait for a cluster."""
+    waiting = (summary.id for summary in store.queued_runs())
+    return [id for id in waiting if cluster_resources(store.root / id) is None]
+
+
 def _is_still_needed(store: Store, lock: FileLock) -> bool:
-    """Return whether there is a queued run and no other worker, and take the lock again.
+    """Return whether there is a queued run that a worker takes and no other worker, and take the lock again.
 
     A run queued just before the lock was released saw a living worker, so no other worker will be started for it.
     """
     try:
-        return bool(store.queued_runs()) and lock.acquire()
+        return bool(_runs_to_take(store)) and lock.acquire()
     except StoreError as error:
         write_log_line(str(error))
         return False

@@ -18,11 +18,12 @@ from safetensors.torch import save
 from ptviz.checkpoints import CheckpointError
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-from ptviz.engine.prompt_export import compute_static_prompt, find_factors
+from ptviz.engine.prompt_export import compute_static_prompt, export_projector, find_factors
 from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
 from ptviz.runs.archive import pack_run, unpack_run
+from ptviz.runs.run_file_io import file_digest
 from ptviz.tasks import load_task
 from tests.checkpoints.files import zipped
 from tests.equivalence.test_peft import WORDS, first_scores, last_scores
@@ -296,3 +297,62 @@ def test_a_foreign_backbone_is_taken_only_by_name(finished: Run, tmp_path: Path)
     config = {**json.loads(files["config.json"]), "backbone": "someone/else"}
     path.write_bytes(zipped({**files, "config.json": json.dumps(config).encode()}))
     assert unpack_run(Store(tmp_path / "there"), path, backbone="someone/else").config.backbone == "someone/else"
+
+
+def test_a_bundle_is_not_made_a_run_on_something_else(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """A comparison would reuse it as a run on the named task and backbone."""
+    own, there = tmp_path / "own.csv", Store(tmp_path / "there")
+    own.write_text("text,label\n" + "a,b\nc,d\n" * 20)
+
+    def bundle(**config: Any) -> Path:
+        run, path = make_run("finished", **config), tmp_path / "run.zip"
+        (run.path / "environment.json").write_text(json.dumps({"tables": tables} if tables else {}))
+        pack_run(run, path)
+        return path
+
+    tables: list[str] = []
+    path = bundle(backbone="tiny-encoder", task="trec6")
+    for other, said in (
+        ({"backbone": "tiny-decoder"}, "trained on the backbone tiny-encoder, not on tiny-decoder: leave --backbone"),
+        ({"task": "mcid"}, "trained on the task trec6, not on mcid: leave --task out"),
+        ({"task": str(own)}, "trained on the task trec6, not on .*own.csv: leave --task out"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            unpack_run(there, path, **other)
+    assert unpack_run(there, path, task="trec6").config.task == "trec6"
+    path = bundle(backbone="someone/else", task="/home/theirs.csv")
+    with pytest.raises(CheckpointError, match="wrong width for tiny-encoder: its vectors have 32 dimensions, these"):
+        unpack_run(there, path, "tiny-encoder", str(own))
+    with pytest.raises(CheckpointError, match=r"on the task /home/theirs.csv, not on trec6: name your copy of its"):
+        unpack_run(there, path, "someone/else", "trec6")
+    assert unpack_run(there, path, "someone/else", str(own)).config.task == str(own)
+    tables.append("0123456789abcdef")
+    path = bundle(task="/home/theirs.csv")
+    with pytest.raises(CheckpointError, match=r"own.csv is not the table that the run was trained on"):
+        unpack_run(there, path, task=str(own))
+    tables[0] = file_digest(own)
+    assert unpack_run(there, bundle(task="/home/theirs.csv"), task=str(own)).config.task == str(own)
+    assert len(there.list()) == 3
+
+
+@pytest.mark.parametrize(("family", "noted"), [("t5", True), ("llama", False)])
+def test_an_export_without_pruned_tokens_says_where_it_gives_other_scores(
+    family: str, noted: bool, tmp_path: Path
+) -> None:
+    keep = torch.tensor([True, False, True, True, False])
+    for prompt, said in (
+        (Prompt(embeddings=torch.ones(1, M, home_of(family).shape.width), keep=keep), noted),
+        (Prompt(embeddings=torch.ones(1, M, home_of(family).shape.width)), False),
+    ):
+        _, notes = write_peft(tmp_path / str(said), prompt, home_of(family))
+        assert any("relative positions" in note and "scores with PEFT will differ" in note for note in notes) == said
+
+
+@torch.no_grad()
+def test_the_projector_shows_no_pruned_token_and_keeps_the_numbers_of_the_others(tmp_path: Path) -> None:
+    backbone = backbone_of("llama")
+    method = method_of("xprompt", backbone, m=M, pruned="drop")
+    method.gamma[torch.tensor([1, 3])] = 0
+    export_projector(backbone, method, tmp_path / "projector")
+    rows = (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows if "\tprompt\t" in row] == ["P[0]", "P[2]", "P[4]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from ptviz.checkpoints.containers.arrays import encode_npy, read_npy
 from ptviz.checkpoints.detect import open_bytes, open_in_process
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.sandbox.parent import decode_bundle, encode_bundle
+from ptviz.runs.import_prompt import select_prompt_name
 from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
 from tests.families import model_of
 
@@ -567,3 +569,31 @@ def test_the_original_form_holds_one_of_the_librarys_prompts() -> None:
     one = open_in_process(DATA / "checkpoints/thunlp/task_prompt").input_prompts()["P"]
     library = open_in_process(DATA / "prompts/roberta-base.safetensors").input_prompts()
     assert any(np.array_equal(one, matrix) for matrix in library.values())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("encoder.soft_prompt", "decoder.soft_prompt"), ("prompt_embeddings", "soft_prompt"), ("a.tensor", "tensor")],
+)
+def test_every_prompt_of_a_file_with_several_is_shown(names: tuple[str, str], tmp_path: Path) -> None:
+    first, second = names
+    data = saved({first: ROWS, second: ROWS + 1, "u": torch.ones(4, 3, 2)})
+    bundle = open_bytes(data, "x.pt")
+    assert (bundle.format, [*bundle.tensors]) == ("collection of prompts", [*names])
+    assert same(bundle, first)
+    assert same(bundle, second, ROWS + 1)
+    assert "left out: u" in bundle.warnings
+    with pytest.raises(ValueError, match=rf"{re.escape(first)}, {re.escape(second)}"):
+        select_prompt_name(bundle)
+
+
+def test_what_stands_beside_the_only_prompt_of_a_file_is_named() -> None:
+    data = saved({"a.learned_embedding": ROWS, "b.learned_embedding": torch.ones(2, 3, 4), "other": torch.ones(2)})
+    bundle = open_bytes(data, "x.pt")
+    assert same(bundle)
+    assert bundle.metadata["tensor"] == "a.learned_embedding"
+    assert bundle.warnings == ("left out: b.learned_embedding, other",)
+    two = {"a.soft_embedding.weight": ROWS, "b.soft_embedding.weight": ROWS}
+    assert "left out: b.soft_embedding.weight" in open_bytes(saved(two), "x.pt").warnings
+    two = {"a.prefix_encoder.embedding.weight": ROWS, "b.prefix_encoder.embedding.weight": ROWS}
+    assert "left out: b.prefix_encoder.embedding.weight" in open_bytes(saved(two), "x.pt").warnings

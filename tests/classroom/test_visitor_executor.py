@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.classroom.visitor_executor import VisitorExecutor
 from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.source_prompt_runs import source_run_configs
+from ptviz.engine.train_job import train_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import planned_runs
 from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
@@ -65,6 +69,20 @@ def test_another_visitors_run_cannot_be_touched(
         with pytest.raises(StoreError, match="is not yours"):
             ask()
     assert run.status().state == "queued"
+
+
+def test_a_transfer_run_leaves_the_stopped_run_of_another_visitor_alone(
+    executor: VisitorExecutor, boris: VisitorStore, whole: Store, small: Callable[..., RunConfig]
+) -> None:
+    config = replace(small(steps=2), method="attempt", hyperparameters={"m": 3}, sources=("sms",))
+    config = replace(config, training=replace(config.training, source_steps=2, batch=4))
+    his = boris.create(replace(source_run_configs(config, 3)[0], name="mine"))
+    before = his.status()
+    run = executor.submit(config)
+    train_run(run, ModelCache(), if_queued=True)
+    assert run.status().state == "finished", run.status().reason
+    assert his.status() == before
+    assert {one.annotations.owner for one in whole.list() if one.id != his.id} == {ANNA}
 
 
 def test_an_own_run_is_stopped_resumed_and_extended_within_the_rules(

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from ptviz.runs import RunConfig, Store
+from ptviz.training import TrainConfig
+from tests.damaged_files import make_run, make_saved_prompt
+
 Shell = Callable[..., Any]
 
 
@@ -59,6 +63,20 @@ Shell = Callable[..., Any]
         ("bench --m 0", "--m"),
         ("app --port 0", "--port"),
         ("app --port none", "--port"),
+        ("compare --json --latex --methods nonsense", "--json and --latex: choose one"),
+        ("compare --markdown --latex --methods nonsense", "--markdown and --latex: choose one"),
+        ("findings --json --markdown", "choose one"),
+        ("errors nonsense --json --latex", "choose one"),
+        ("benchmark nonsense --json --markdown --latex", "--json and --markdown and --latex: choose one"),
+        ("compare --methods nonsense --cpus 2", "--cpus: only with --executor ray"),
+        ("sweep nonsense --executor local --address x --gpus 1", "--address, --gpus: only with --executor ray"),
+        ("transfer --shared-storage", "--shared-storage: only with --executor ray"),
+        ("findings --run nonsense --retries 9", "--retries: only with --executor ray"),
+        ("transfer --steps 5 --seeds 2", "--steps, --seeds: only with --gain"),
+        ("findings --seeds 2", "--seeds: only with --run"),
+        ("findings --executor local", "--executor: only with --run"),
+        ("train smop --source-steps 5 --source-seed 1 --backbone ./none", "--source-seed: smop does not learn from"),
+        ("train attempt --task-temperature 2 --backbone ./none", "--task-temperature: only for a run on several tasks"),
         ("inspect a\0b.npz", "without a NUL character (\\x00)"),
         ("train prompt-tuning --task a\0b.csv", "without a NUL character (\\x00)"),
     ],
@@ -84,3 +102,39 @@ def test_help_is_not_an_error(shell: Shell) -> None:
         assert answer.code == 0
         assert answer.out
         assert not answer.err
+
+
+def test_options_of_a_checkpoint_are_refused_for_a_run_and_a_saved_prompt(shell: Shell) -> None:
+    store = Store()
+    run, saved = make_run(store, "mine"), make_saved_prompt(store)
+    for path, options, message in (
+        (run.id, ("--backbone", "tiny-decoder"), f"--backbone: only for a checkpoint; {run.id} is a run, which has"),
+        (saved, ("--prompt", "P"), f"--prompt: only for a checkpoint; {saved} is a saved prompt, which has its own"),
+    ):
+        answer = shell("generate", path, "hello", *options)
+        assert answer.code == 2, answer
+        assert message in answer.err
+
+
+def test_a_command_that_repeats_a_run_has_no_option_without_effect() -> None:
+    training = TrainConfig(source_steps=5, source_seed=1, task_temperature=2)
+    assert "--source" not in RunConfig(training=training).shell_command()
+    assert "--task-temperature" not in RunConfig(training=training).shell_command()
+    assert "--source-steps 5 --source-seed 1" in RunConfig(method="attempt", training=training).shell_command()
+    several = RunConfig(method="mpt", more_tasks=("sms",), training=training)
+    assert "--task-temperature 2" in several.shell_command()
+
+
+def test_a_run_beside_an_ensemble_is_no_text(shell: Shell) -> None:
+    run = make_run(Store(), "mine")
+    answer = shell("predict", run.id, "--ensemble", "a,b")
+    assert answer.code == 2, answer
+    assert f"--ensemble names the runs: name {run.id} there too, or leave it out" in answer.err
+
+
+def test_one_task_of_a_run_is_not_packed_as_the_whole_run(shell: Shell, tmp_path: Path) -> None:
+    run = make_run(Store(), "mine", method="mpt", more_tasks=("sms",))
+    answer = shell("export", f"{run.id}@sms", tmp_path / "run.zip", "--to", "bundle")
+    assert answer.code == 2, answer
+    assert f"{run.id}@sms is one task of run {run.id}, and a bundle holds a whole run: export {run.id}" in answer.err
+    assert not (tmp_path / "run.zip").exists()

@@ -103,3 +103,10 @@ def test_json_is_one_line(shell: Shell) -> None:
     assert out.endswith("\n")
     assert len(out.splitlines()) == 1
     json.loads(out)
+
+
+def test_a_count_without_source_tasks_says_so(shell: Shell) -> None:
+    said = "attempt learns from source tasks; counted with none: give their number with --sources"
+    assert said in shell("count", "attempt", "--json").err
+    assert not shell("count", "attempt", "--sources", "3", "--json").err
+    assert not shell("count", "smop", "--json").err

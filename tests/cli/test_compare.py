@@ -123,8 +123,17 @@ def test_a_comparison_is_on_one_task(shell: Shell) -> None:
     assert "ptviz train mpt --task trec6,sms" in answer.err
 
 
+def test_a_dry_run_lists_the_references(shell: Shell, arguments, trained):
+    answer = shell(*arguments, "--references", "lora", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert [row for row in answer.json if row["method"] == "lora"] == [
+        {"method": "lora", "seed": seed, "state": "missing", "run": ""} for seed in range(2)
+    ]
+    assert not trained
+
+
 def test_references_are_trained_once_and_shown_beside_the_methods(
-    shell: Shell, table: Path, trained, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, table: Path, trained, tmp_path: Path
 ) -> None:
     words = ["compare", "--methods", "prompt-tuning", "--seeds", 2, "--backbone", "tiny-encoder", "--task", table,
              "--steps", 3, "--references", "lora,full"]  # fmt: skip
@@ -139,12 +148,25 @@ def test_references_are_trained_once_and_shown_beside_the_methods(
     again = shell(*words, "--json")
     assert again.json["references"] == answer.json["references"]
     assert "training" not in again.err
-    for form in ([], ["--markdown"]):
+    sheet = tmp_path / "comparison.csv"
+    for form in ([], ["--markdown"], ["--latex", "--csv", sheet]):
         shown = shell(*words, *form).out
         assert "LoRA (r = 8)" in shown
         assert "(not tuned)" in shown
+    with sheet.open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert [*rows] == ["prompt-tuning", "lora", "full"]
+    assert float(rows["lora"]["test_mean"]) == found["lora"]["mean"]
     more = shell(*[3 if word == 2 else word for word in words])
     assert more.err.count("training LoRA") == 1, "only the new seed"
     bad = shell(*words[:-1], "adapters")
     assert (bad.code, bad.out) == (2, "")
     assert "expected lora or full" in bad.err
+
+
+def test_the_caption_of_a_latex_table_says_what_its_intervals_are_over(shell: Shell, arguments, trained) -> None:
+    marked = "Intervals marked (examples) are over the test examples of one seed."
+    several = shell(*arguments, "--latex").out
+    assert ("(examples)" in several.replace(marked, ""), marked in several) == (False, False)
+    one = shell(*[1 if word == 2 else word for word in arguments], "--latex").out
+    assert ("(examples)" in one.replace(marked, ""), marked in one) == (True, True)

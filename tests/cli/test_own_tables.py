@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from ptviz.backbones import load_backbone
 from ptviz.plots.snippet import training_snippet
 from ptviz.runs import RunConfig, Store
+from ptviz.runs.saved_prompts import get_saved_prompt
 from ptviz.tasks import TableOptions, TaskError
 
 Shell = Callable[..., Any]
@@ -103,6 +106,54 @@ def test_a_table_that_was_changed_is_said_before_a_run_goes_on(shell: Shell, tmp
     assert "t.csv has changed since. Restore the old content, or start a new run on the new one" in refused.err
     run = Store().get(answer.json["run"])
     assert (run.status().state, run.config.training.steps) == ("finished", 2)
+
+
+def test_a_backbone_whose_weights_changed_is_said_before_a_run_goes_on(shell: Shell, tmp_path: Path) -> None:
+    folder, source = tmp_path / "mymodel", load_backbone("tiny-encoder", "cpu")
+    source.model.save_pretrained(folder)
+    source.tokeniser.save_pretrained(folder)
+    words = ("train", "prompt-tuning", *TINY, "--backbone", folder, "--task", "trec6", "--json")
+    answer = shell(*words)
+    assert answer.code == 0, answer.err
+    with torch.no_grad():
+        source.model.get_input_embeddings().weight += 1
+    source.model.save_pretrained(folder)
+    refused = shell("train", "--resume", answer.json["run"], "--extend", "2")
+    assert refused.code == 2
+    assert "mymodel have changed since. Restore the old ones, or start a new run on the new ones" in refused.err
+    run = Store().get(answer.json["run"])
+    assert (run.status().state, run.config.training.steps) == ("finished", 2)
+
+
+def test_an_imported_run_or_prompt_finds_its_table_from_another_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"thing {i},{'yes' if i % 2 else 'no'}\n" for i in range(60)))
+    id = shell("train", "prompt-tuning", *TINY, "--task", "t.csv", "--json").json["run"]
+    for form, name in (("bundle", "run.zip"), ("safetensors", "p.safetensors")):
+        exported = shell("export", id, name, "--to", form)
+        assert exported.code == 0, exported.err
+    bundle = shell("import", "run.zip", "--task", "t.csv", "--json")
+    assert bundle.code == 0, bundle.err
+    assert Store().get(bundle.json["run"]).config.task == str(path)
+    saved = shell("import", "p.safetensors", "--backbone", "tiny-encoder", "--task", "t.csv", "--json")
+    assert saved.code == 0, saved.err
+    assert get_saved_prompt(Store().prompts_folder, saved.json["prompt"]).task == str(path)
+
+
+def test_runs_on_a_table_are_found_by_its_path_and_its_name(
+    shell: Shell, odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store().create(RunConfig("tiny-encoder", str(odd)))
+    Store().create(RunConfig("tiny-encoder", "trec6"))
+    monkeypatch.chdir(odd.parent)
+    for name in ("odd.csv", "./odd.csv", odd):
+        assert [row["run"] for row in shell("runs", "--task", name, "--json").json] == [run.id]
+    none = shell("runs", "--task", "other.csv")
+    assert "no run fits these options" in none.err
+    assert "no runs yet" not in none.err
 
 
 def test_usual_options_are_not_stored() -> None:

@@ -239,7 +239,7 @@ def test_the_layout_of_a_run_names_every_field() -> None:
     assert set(documented("## status.json")) == {field.name for field in fields(Status)}
     method = build_method("prompt-tuning", ptviz.load_backbone("tiny-encoder").make_spec())
     facts = describe_environment(torch.device("cpu"), torch.float32, 0) | method_facts(method, RunConfig())
-    others = {"dtype_choice", "memory", "metric", "metrics", "notes", "tables"}
+    others = {"dtype_choice", "memory", "metric", "metrics", "notes", "tables", "backbone_files"}
     assert set(documented("## environment.json")) == {*facts, *others}
 
 

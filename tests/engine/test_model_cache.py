@@ -6,8 +6,10 @@ from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from cachetools import LRUCache
 
+from ptviz.backbones import load_backbone
 from ptviz.engine.model_cache import ModelCache, get_or_create
 from ptviz.runs import RunConfig
 from ptviz.tasks import TableOptions
@@ -44,3 +46,21 @@ def test_texts_without_a_prompt_are_those_of_runs_with_the_same_training_example
         assert cache.zero_shot_answers(config) == ["an answer"]
     assert cache.zero_shot_answers(replace(text, training=many)) is None
     assert cache.zero_shot_answers(replace(label, training=many)) == ["an answer"]
+
+
+def test_a_local_backbone_whose_weights_changed_is_loaded_and_measured_again(tmp_path: Path) -> None:
+    folder, source = tmp_path / "mymodel", load_backbone("tiny-decoder", "cpu")
+    source.model.save_pretrained(folder)
+    source.tokeniser.save_pretrained(folder)
+    cache, config = ModelCache(), RunConfig(str(folder), "trec6", device="cpu")
+    first = cache.backbone(config)
+    cache.save_zero_shot_answers(config, ["an answer"])
+    assert cache.backbone(config) is first
+    assert cache.zero_shot_answers(config) == ["an answer"]
+    with torch.no_grad():
+        source.model.get_input_embeddings().weight += 1
+    source.model.save_pretrained(folder)
+    second = cache.backbone(config)
+    torch.testing.assert_close(second.embedding_table, source.embedding_table)
+    assert not torch.equal(second.embedding_table, first.embedding_table)
+    assert cache.zero_shot_answers(config) is None

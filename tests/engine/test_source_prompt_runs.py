@@ -94,6 +94,22 @@ def test_a_source_run_from_before_the_default_changed_is_not_reused(toy: type[Pr
     assert found.id == run.id
 
 
+def test_only_finished_runs_of_others_are_source_prompts(toy: type[PromptMethod], store: Store) -> None:
+    wanted, asker, other = source_run_configs(CONFIG, 4)[0], Store(store.root), Store(store.root)
+    asker.owner, other.owner = "a1" * 8, "b2" * 8
+    stopped = other.create(wanted)
+    assert find_source_run(asker, wanted) is None
+    run, model_cache = asker.create(CONFIG), ModelCache()
+    train_run(run, model_cache)
+    assert run.status().state == "finished", run.status().reason
+    assert stopped.status().reason == "not started yet"
+    sources = [store.get(event.run) for event in source_events(run)]
+    assert [source.annotations().owner for source in sources] == [asker.owner] * 2
+    found = find_source_run(other, wanted)
+    assert found is not None
+    assert found.id == sources[0].id, "a finished one is only read"
+
+
 def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:
     model_cache, run = ModelCache(), store.create(CONFIG)
     asked = iter([None, None, None, "stopped in a test", "stopped in a test", "stopped in a test"])

@@ -209,6 +209,24 @@ def test_predictions_that_fail_do_not_fail_the_run_and_are_made_later(
     assert predict.calls == 4, "two in vain, then with the prompt and without it"
 
 
+def test_predictions_are_not_made_on_a_table_that_was_changed(
+    store: Store, config: RunConfig, model_cache: ModelCache, tmp_path: Path
+) -> None:
+    own = tmp_path / "t.csv"
+    own.write_text("text,label\ngood,yes\nbad,no\n")
+    run = store.create(replace(config, task=str(own)))
+    execute_run(run.path, model_cache)
+    (run.path / "predictions.parquet").unlink()
+    rows = own.read_text()
+    own.write_text(rows.replace("good", "fine"))
+    list(make_missing_predictions(run, model_cache))
+    assert run.predictions() is None
+    assert "t.csv has changed since. Restore the old content" in read_predictions_error(run.path).reason
+    own.write_text(rows)
+    list(make_missing_predictions(run, model_cache))
+    assert run.predictions() is not None
+
+
 def test_the_attempts_to_make_predictions_end(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run, predict = store.create(config), Predict(model_cache, failures=100)
     cache = ModelCache(replace(model_cache.backend, predict=predict))

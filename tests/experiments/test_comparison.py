@@ -15,7 +15,10 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store, StoreError
-from ptviz.runs.environment import TABLES_FIELD
+from ptviz.runs.archive import pack_run, unpack_run
+from ptviz.runs.backbone_files import backbone_digest
+from ptviz.runs.environment import BACKBONE_FIELD, TABLES_FIELD
+from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.run_file_io import file_digest
 from ptviz.training import default_learning_rate
@@ -169,6 +172,63 @@ def test_a_run_on_a_table_that_was_changed_does_not_go_on(on_table, own, store, 
     executor.resume(on_table.id)
     train_run(on_table, model_cache)
     assert on_table.status().state == "finished", on_table.status().reason
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files of a backbone, which the fake engine does not read."""
+    path = tmp_path / "mymodel"
+    path.mkdir()
+    (path / "config.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(b"weights")
+    return path
+
+
+def test_a_run_on_a_backbone_whose_files_changed_is_not_reused_and_does_not_go_on(
+    config, store, model_cache, executor, folder
+):
+    run = store.create(replace(config, backbone=str(folder)))
+    execute_run(run.path, model_cache)
+    assert run.environment()[BACKBONE_FIELD] == backbone_digest(str(folder)) != ""
+    weights, wanted = folder / "model.safetensors", [run.config]
+    (folder / "README.md").write_text("The model is not made of this.")
+    assert planned_runs.find_runs(store, wanted)[0].run == run.id
+    weights.write_bytes(b"others")
+    assert planned_runs.find_runs(store, wanted)[0].state == "missing"
+    for go_on in (lambda: executor.extend(run.id, 5), lambda: prepare_resume(run, 5)):
+        with pytest.raises(StoreError, match=r"the files in .*mymodel have changed since\. Restore the old ones, or"):
+            go_on()
+    weights.write_bytes(b"weights")
+    executor.extend(run.id, 5)
+    weights.write_bytes(b"others")
+    train_run(run, model_cache)
+    assert run.status().state == "failed", "it changed while the run was queued"
+    assert "mymodel have changed since" in run.status().reason
+    facts = run.environment()
+    del facts[BACKBONE_FIELD]
+    (run.path / "environment.json").write_text(json.dumps(facts))
+    assert planned_runs.find_runs(store, [run.config])[0].run == run.id, "an older run has no digest"
+
+
+def test_a_built_in_backbone_needs_no_digest(config, store, model_cache, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename(folder.with_name("tiny-encoder"))  # A folder of this name is not what the backbone is read from.
+    run = store.create(replace(config, backbone="tiny-encoder"))
+    execute_run(run.path, model_cache)
+    assert BACKBONE_FIELD not in run.environment()
+
+
+def test_an_imported_run_is_reused_for_what_it_was_trained_on_only(on_table, own, store, tmp_path):
+    pack_run(on_table, tmp_path / "run.zip")
+    there, other = Store(tmp_path / "there"), tmp_path / "other.csv"
+    other.write_text(own.read_text().replace("good", "fine"))
+    backbone = on_table.config.backbone
+    for task in ("trec6", str(other)):
+        with pytest.raises(ValueError, match="the run was trained on"):
+            unpack_run(there, tmp_path / "run.zip", backbone, task)
+        assert planned_runs.find_runs(there, [replace(on_table.config, task=task)])[0].state == "missing"
+    run = unpack_run(there, tmp_path / "run.zip", backbone, str(own))
+    assert planned_runs.find_runs(there, [on_table.config])[0].run == run.id
 
 
 def test_a_run_without_a_state_begins_anew_on_a_changed_table(config, store, own, training, model_cache, executor):

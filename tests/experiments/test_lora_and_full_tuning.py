@@ -24,6 +24,7 @@ from ptviz.experiments.reference_record import (
     used_settings,
 )
 from ptviz.runs import RunConfig, Store
+from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.run_file_io import StoreError
 from ptviz.tasks import TableOptions
@@ -199,3 +200,16 @@ def test_the_time_of_a_reference_is_that_of_the_recorded_ones(tmp_path: Path) ->
     assert record.estimate_seconds("full", changed(steps=3 * steps)) == pytest.approx(36.0)
     assert record.estimate_seconds("full", changed(batch=2 * batch)) == pytest.approx(24.0)
     assert record.estimate_seconds("lora", CONFIG) is None
+
+
+def test_a_result_on_a_local_backbone_holds_while_its_files_do(tmp_path: Path) -> None:
+    folder = tmp_path / "mymodel"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    config, record = replace(CONFIG, backbone=str(folder)), ReferenceRecord(tmp_path / "references.json")
+    record.add(replace(result_of("lora", config), backbone_files=backbone_digest(str(folder))))
+    assert record.find("lora", config) is not None
+    (folder / "config.json").write_text("[]")
+    assert record.find("lora", config) is None
+    record.add(result_of("lora", config))
+    assert ReferenceRecord(record.path).find("lora", config) == record.results[1], "an older result has no digest"

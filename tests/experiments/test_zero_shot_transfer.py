@@ -305,3 +305,15 @@ def test_a_locked_record_is_detected(store, trained):
     assert lock.acquire()
     assert transfer_results.is_measuring(store)
     lock.release()
+
+
+def test_scores_on_a_local_backbone_hold_while_its_files_do(store: Store, tmp_path: Path) -> None:
+    folder, target = tmp_path / "mymodel", transfer_results.TargetTask("mcid")
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    before = transfer_results.fingerprint(store, "bare:x", target, str(folder))
+    (folder / "config.json").write_text("[]")
+    assert transfer_results.fingerprint(store, "bare:x", target, str(folder)) != before
+    assert transfer_results.fingerprint(store, "bare:x", target, "tiny-encoder") == transfer_results.fingerprint(
+        store, "bare:x", target
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ptviz.runs import RunConfig, Store, StoreError
+from ptviz import cli
+from ptviz.runs import Run, RunConfig, Store, StoreError
 from ptviz.runs.annotations import Annotations
 from ptviz.runs.archive import pack_run, unpack_run
 from tests.damaged_files import make_run
@@ -23,6 +25,30 @@ def test_annotations_are_changed_one_by_one(store: Store, config: RunConfig) -> 
     assert summary.annotations == run.annotations()
     store.annotate(run.id, tags=[], notes="")
     assert store.list()[0].annotations == Annotations(pinned=True)
+
+
+def test_tags_of_simultaneous_changes_are_all_kept(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    store.annotate(run.id, tags=["old"])
+    with ThreadPoolExecutor(8) as threads:
+        [*threads.map(lambda i: Store(store.root).annotate(run.id, add_tags=[f"tag {i}"]), range(16))]
+    assert set(run.annotations().tags) == {"old", *(f"tag {i}" for i in range(16))}
+    store.annotate(run.id, add_tags=["new"], remove_tags=[f"tag {i}" for i in range(16)])
+    assert run.annotations().tags == ("old", "new")
+    with pytest.raises(ValueError, match="tags: expected at most 20; got 21"):
+        store.annotate(run.id, add_tags=[str(i) for i in range(19)])
+
+
+def test_the_shell_adds_tags_to_those_that_came_meanwhile(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store().create(config)
+    found, before = Store().get(run.id).annotations(), Run.annotations
+    Store().annotate(run.id, tags=["theirs"])
+    answers = iter([found])
+    monkeypatch.setattr(Run, "annotations", lambda self: next(answers, None) or before(self))
+    assert cli.run(["note", run.id, "--tag", "mine"]) == 0
+    assert run.annotations().tags == ("theirs", "mine")
 
 
 def test_a_file_edited_by_hand_is_read(store: Store, config: RunConfig) -> None:

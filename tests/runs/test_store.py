@@ -17,6 +17,7 @@ from ptviz.atomic_files import temporary_path
 from ptviz.runs import Run, RunConfig, RunWriter, Status, Store, StoreError, file_lock
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.placement import ClusterResources, place_on_cluster
 from ptviz.runs.prepare_resume import prepare_resume
 from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import new_run_id, read_config
@@ -363,3 +364,15 @@ def test_reading_needs_no_right_to_write(store: Store, config: RunConfig) -> Non
     run.status(), run.history(), run.events(), run.snapshots(), store.list()
     assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
     assert os.listdir(store.root) == [run.id]  # noqa: PTH208
+
+
+def test_the_request_to_stop_a_run_of_a_cluster_is_no_leftover(store: Store, config: RunConfig) -> None:
+    """The node that trains it still looks for it when the process that collected its files is gone."""
+    here, there = store.create(config), store.create(config)
+    place_on_cluster(there.path, ClusterResources())
+    for run in (here, there):
+        (run.path / "stop").write_text("enough")
+        (run.path / "crash.txt").touch()
+    store.remove_leftovers()
+    assert [(run.path / "stop").exists() for run in (here, there)] == [False, True]
+    assert not any((run.path / "crash.txt").exists() for run in (here, there))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ptviz.runs import RunConfig, Store
-from ptviz.worker.process import EXIT_AFTER, UNLOAD_AFTER, Worker, _parse_arguments
+from ptviz.runs.file_lock import FileLock
+from ptviz.runs.placement import ClusterResources, place_locally, place_on_cluster
+from ptviz.worker.process import EXIT_AFTER, UNLOAD_AFTER, Worker, _is_still_needed, _parse_arguments
 
 
 @pytest.fixture
@@ -31,6 +33,18 @@ class Clock:
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.now += seconds
+
+
+def test_a_retiring_worker_does_not_stay_for_a_run_that_waits_for_a_cluster(store: Store) -> None:
+    """It never takes one, so it would be asked again at once, and use a core for as long as the run waits."""
+    lock = FileLock(store.root.parent / "lock")
+    store.root.mkdir(parents=True)
+    run = store.create(RunConfig("tiny-encoder"), queued=True)
+    place_on_cluster(run.path, ClusterResources())
+    assert not _is_still_needed(store, lock)
+    place_locally(run.path)
+    assert _is_still_needed(store, lock)
+    lock.release()
 
 
 def test_an_idle_worker_frees_its_models_then_ends(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

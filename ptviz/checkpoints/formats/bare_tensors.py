@@ -6,9 +6,11 @@ Textual inversion: ``<token>`` (diffusers), ``emb_params`` or ``string_to_param.
 
 from __future__ import annotations
 
-from ptviz.checkpoints.bundle import INPUT, LIBRARY, NamedAxesArray, PromptBundle, list_capabilities
+from contextlib import suppress
+
+from ptviz.checkpoints.bundle import INPUT, LIBRARY, Array, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.named_tensors import StoredTensors, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import StoredTensors, describe_left_out, to_prompt_matrix
 from ptviz.safe_text import safe_list, safe_text
 
 _PROMPT_NAMES = (
@@ -21,9 +23,21 @@ _PROMPT_NAMES = (
 )
 
 
+def _named_prompts(state: StoredTensors) -> dict[str, Array]:
+    """Return the tensors with a common name for a prompt; of several, those with the shape of one."""
+    named = {name: state.tensors[name] for end in _PROMPT_NAMES for name in state.names_ending_in(end)}
+    return {name: array for name, array in named.items() if _can_be_prompt(array)} or named
+
+
+def _can_be_prompt(array: Array) -> bool:
+    with suppress(CheckpointError):
+        return bool(to_prompt_matrix("", array).array.size)
+    return False
+
+
 def detect_single(state: StoredTensors) -> bool:
     """Return whether the file has one tensor, or one with a common name for a prompt."""
-    return len(state.tensors) == 1 or any(state.tensor_ending_in(name) is not None for name in _PROMPT_NAMES)
+    return len(state.tensors) == 1 or len(_named_prompts(state)) == 1
 
 
 def read_single(state: StoredTensors) -> PromptBundle:
@@ -32,10 +46,9 @@ def read_single(state: StoredTensors) -> PromptBundle:
     Raises:
         CheckpointError: if its shape is not that of a prompt.
     """
-    found = next(((name, a) for name in _PROMPT_NAMES if (a := state.tensor_ending_in(name)) is not None), None)
-    key, array = found or next(iter(state.tensors.items()))
+    key, array = next(iter((_named_prompts(state) or state.tensors).items()))
     values = to_prompt_matrix(key or state.name, array)
-    notes = []
+    notes = [*describe_left_out([name for name in state.tensors if name != key])]
     if array.ndim > 2 and key:
         notes.append(f"leading axes of size 1 were dropped from {safe_text(key)}")
     if values.array.shape[0] > values.array.shape[1]:
@@ -58,26 +71,29 @@ def _format_name(key: str) -> str:
 
 
 def detect_library(state: StoredTensors) -> bool:
-    """Return whether every tensor can be a prompt."""
-    return all(array.ndim in (1, 2) for array in state.tensors.values())
+    """Return whether several tensors have a common name for a prompt, or every tensor can be a prompt."""
+    return len(_named_prompts(state)) > 1 or all(array.ndim in (1, 2) for array in state.tensors.values())
 
 
 def read_library(state: StoredTensors) -> PromptBundle:
-    """Return every tensor as a prompt by its name.
+    """Return every tensor with a common name for a prompt as one by its name, or every tensor if none has.
 
     Raises:
         CheckpointError: if a tensor is not a prompt, or there are too many.
     """
-    if len(state.tensors) > 512:
+    prompts = _named_prompts(state) or state.tensors
+    if len(prompts) > 512:
         raise CheckpointError(
-            f"{safe_text(state.name)}: expected a prompt; got {len(state.tensors):,} tensors, as in a complete model: "
-            f"{safe_list(list(state.tensors))}"
+            f"{safe_text(state.name)}: expected a prompt; got {len(prompts):,} tensors, as in a complete model: "
+            f"{safe_list(list(prompts))}"
         )
     tensors: dict[str, NamedAxesArray] = {
-        safe_text(name): to_prompt_matrix(name, array) for name, array in state.tensors.items()
+        safe_text(name): to_prompt_matrix(name, array) for name, array in prompts.items()
     }
     widths = sorted({values.array.shape[1] for values in tensors.values()})
-    notes = () if len(widths) == 1 else (f"its prompts differ in width ({safe_list([str(w) for w in widths])})",)
+    notes = describe_left_out([name for name in state.tensors if name not in prompts])
+    if len(widths) > 1:
+        notes += (f"its prompts differ in width ({safe_list([str(w) for w in widths])})",)
     form = "textual inversion" if {"clip_l", "clip_g"} <= set(tensors) else "collection of prompts"
     uses = list_capabilities(LIBRARY, widths[0] if len(widths) == 1 else None)
     return PromptBundle(state.name, form, LIBRARY, tensors, state.description(), notes, uses)

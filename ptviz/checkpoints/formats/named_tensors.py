@@ -12,7 +12,7 @@ import numpy as np
 from ptviz.checkpoints.bundle import KEY_VALUE, UNSPLIT_AXES, Array, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import LIMITS
-from ptviz.safe_text import safe_text
+from ptviz.safe_text import safe_list, safe_text
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,13 @@ class StoredTensors:
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    def names_ending_in(self, end: str) -> list[str]:
+        """Return the names of the tensors that are ``end`` or end in ``.end``."""
+        return [name for name in self.tensors if name == end or name.endswith("." + end)]
+
     def name_ending_in(self, end: str) -> str:
-        """Return the tensor's name that is ``end`` or ends in ``.end``; "" if there is none."""
-        return next((name for name in self.tensors if name == end or name.endswith("." + end)), "")
+        """Return the first tensor's name that is ``end`` or ends in ``.end``; "" if there is none."""
+        return next(iter(self.names_ending_in(end)), "")
 
     def tensor_ending_in(self, end: str) -> Array | None:
         """Return the tensor whose name is ``end`` or ends in ``.end``; None if there is none."""
@@ -58,6 +62,11 @@ def to_prompt_matrix(name: str, array: Array) -> NamedAxesArray:
             f"got the shape {array.shape}"
         )
     return NamedAxesArray(array, ("m", "d"))
+
+
+def describe_left_out(names: list[str]) -> tuple[str, ...]:
+    """Return a note on the tensors of a file that a bundle does not show; none if there are none."""
+    return (f"left out: {safe_list(names)}",) if names else ()
 
 
 def split_key_values(flat: Array, sites: int | None, heads: int | None) -> NamedAxesArray:

@@ -10,7 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from ptviz.checkpoints.bundle import INPUT, NamedAxesArray, PromptBundle, list_capabilities
-from ptviz.checkpoints.formats.named_tensors import StoredTensors, make_key_value_bundle, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import (
+    StoredTensors,
+    describe_left_out,
+    make_key_value_bundle,
+    to_prompt_matrix,
+)
 from ptviz.checkpoints.formats.prompt_encoder import APPLIED, apply_lstm, apply_mlp
 
 TENSOR_NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
@@ -46,6 +51,7 @@ def read_openprompt(state: StoredTensors) -> PromptBundle:
         if encoded is not rows:
             tensors = {"P": NamedAxesArray(encoded, ("m", "d")), "table": NamedAxesArray(rows, ("rows", "d"))}
             notes.append(f"{APPLIED}; table holds the trained parameters")
+    notes += describe_left_out([other for other in state.names_ending_in(kind) if other != name])
     form = f"OpenPrompt {kind.split('.')[0]}"
     width = tensors["P"].array.shape[1]
     return PromptBundle(

@@ -9,7 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from ptviz.checkpoints.bundle import PromptBundle
-from ptviz.checkpoints.formats.named_tensors import StoredTensors, make_key_value_bundle, to_prompt_matrix
+from ptviz.checkpoints.formats.named_tensors import (
+    StoredTensors,
+    describe_left_out,
+    make_key_value_bundle,
+    to_prompt_matrix,
+)
 from ptviz.checkpoints.formats.prompt_encoder import APPLIED, apply_mlp
 
 _TABLE = "prefix_encoder.embedding.weight"
@@ -29,5 +34,6 @@ def read_prefix_encoder(state: StoredTensors) -> PromptBundle:
     name = state.name_ending_in(_TABLE)
     rows = to_prompt_matrix(name, state.tensors[name]).array
     encoded = apply_mlp(state, rows, name.removesuffix("embedding.weight") + "trans", np.tanh)
-    note = () if encoded is rows else (APPLIED,)
-    return make_key_value_bundle(state.name, "prefix encoder (P-Tuning v2)", encoded, state, note)
+    notes: tuple[str, ...] = () if encoded is rows else (APPLIED,)
+    notes += describe_left_out([other for other in state.names_ending_in(_TABLE) if other != name])
+    return make_key_value_bundle(state.name, "prefix encoder (P-Tuning v2)", encoded, state, notes)

@@ -89,6 +89,11 @@ def _to_peft(prompt: Prompt, backbone: TrainedBackbone) -> tuple[dict[str, Any],
             "PEFT inserts the prompt before [CLS] and shifts the positions of the text; it was trained directly after "
             "[CLS]: scores with PEFT will differ"
         )
+    if backbone.family == "encoder-decoder" and len(array) < prompt.embeddings.shape[1]:
+        notes.append(
+            "pruned tokens keep their places while the prompt is trained, which the relative positions of this family "
+            "count; without them the others are nearer to the text: scores with PEFT will differ"
+        )
     return (
         _make_config("PROMPT_TUNING", backbone, len(array), backbone.shape.width, prompt_tuning_init="RANDOM"),
         array,

@@ -272,7 +272,7 @@ def _tag_form(picked: list[RunSummary]) -> None:
 
     def add() -> None:
         for summary in picked:
-            get_store().annotate(summary.id, tags=[*summary.annotations.tags, *tags])
+            get_store().annotate(summary.id, add_tags=tags)
 
     if st.button("Add", type="primary", key="save-tags", disabled=not tags):
         run_and_rerun(add)
