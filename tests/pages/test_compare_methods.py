@@ -14,7 +14,7 @@ from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
 from ptviz.worker.background_experiments import BackgroundExperiments
 from ptviz.worker.background_jobs import current_reference_job
-from tests.pages.run_pages import figures
+from tests.pages.run_pages import figures, well
 from tests.pages.snippets import redrawn
 
 PAGE = "compare/compare_methods.py"
@@ -220,3 +220,29 @@ def test_the_budget_is_described(page, run_of):
     budget = words.describe_budget([5, None, 20], 200, 16, 1)
     assert "Different lengths: 5 to 20" in budget
     assert "Same length: 20" in words.describe_budget([20, 20], 200, 16, 3)
+
+
+def test_what_the_form_cannot_take_from_the_address_is_said(page):
+    at = page(PAGE, methods="foo,dept", seeds="99", steps="0", m="5000", backbone="zzz")
+    assert not at.exception
+    found = texts(at)
+    assert "methods: expected some of prompt-tuning, " in found
+    assert ", or all; got foo. The others are selected" in found
+    assert at.multiselect(key="methods").value == ["dept"]
+    assert "seeds: expected a whole number from 1 to 20; got 99. 3 is used instead" in found
+    assert "steps: expected a whole number from 1 to 1,000,000; got 0. 200 is used instead" in found
+    assert "m: expected a whole number from 1 to 200; got 5000. The default of each method is used instead" in found
+    assert "; got zzz. minilm-l6 is used instead" in found
+    assert "is used instead" not in texts(at.number_input(key="seeds").set_value(2).run())
+
+
+def test_no_known_method_in_the_address_means_the_usual_ones_and_is_said(page):
+    at = page(PAGE, methods="foo,bar")
+    assert "got foo, bar. The usual methods are selected instead" in texts(at)
+    assert at.multiselect(key="methods").value
+
+
+def test_an_address_of_the_form_needs_no_word(page):
+    for methods in ("all", "dept,smop"):
+        at = well(page(PAGE, methods=methods, seeds="2", steps="1000", m="200"))
+        well(at.number_input(key="m").set_value(5).run())

@@ -381,7 +381,9 @@ def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):
 
 def test_selected_runs_are_compared_and_stored_in_the_address(page: Page, make_run: MakeRun):
     runs = [make_run("finished", name=f"run {i}") for i in range(3)]
-    at = well(page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000"))
+    at = page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000")
+    assert not at.exception
+    assert texts(at) == "pick: expected ids of runs in this table; got gone-0000. The others are selected"
     (figure,) = figures(at)
     assert {trace["name"] for trace in figure["data"]} == {"run 0", "run 2"}
 

@@ -121,3 +121,13 @@ def test_damaged_annotations_are_said_with_the_run(page: Page, make_run: MakeRun
     at = well(page("train/runs.py"))
     assert names(at) == ["noted"]
     assert any("annotations.json: pinned: expected true or false" in one.value for one in at.text)
+
+
+def test_a_selected_run_of_the_address_that_is_not_there_is_said(page: Page, make_run: MakeRun) -> None:
+    run = make_run(name="mine")
+    at = page("train/runs.py", pick=f"gone,{run.id}")
+    assert "pick: expected ids of runs in this table; got gone. The others are selected" in [t.value for t in at.text]
+    assert at.query_params["pick"] in (run.id, [run.id])
+    at = page("train/runs.py", pick="gone")
+    assert "pick: expected ids of runs in this table; got gone. None is selected" in [t.value for t in at.text]
+    well(page("train/runs.py", pick=run.id))

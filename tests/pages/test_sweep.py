@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptviz.experiments.sweep import expand_sweep, parse_sweep, save_sweep
 from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import encode_config
-from tests.pages.run_pages import figures
+from tests.pages.run_pages import figures, well
 
 PAGE = "compare/sweep.py"
 SPEC = b'name = "rates"\nmethods = ["prompt-tuning", "smop"]\nseeds = 2\n[training]\nsteps = 20\nlr = [0.1, 0.2, 0.3]\n'
@@ -28,6 +28,15 @@ def test_a_wrong_sweep_is_refused_with_its_reason(page):
     at.text_area(key="sweep-text").set_value("seeds = 0").run()
     assert not at.exception
     assert any("expected a whole number >= 1" in text.value for text in at.text)
+
+
+def test_a_sweep_of_the_address_that_is_not_there_is_said(page):
+    at = page(PAGE, sweep="zzz")
+    assert "sweep: expected one of A new sweep; got zzz. A new sweep is used instead" in [t.value for t in at.text]
+    save_sweep(parse_sweep(SPEC), SPEC)
+    at = page(PAGE, sweep="zzz")
+    assert "sweep: expected one of rates, A new sweep; got zzz. rates is used instead" in [t.value for t in at.text]
+    well(page(PAGE, sweep="rates"))
 
 
 def test_finished_runs_are_drawn(page, make_run):

@@ -35,6 +35,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.reference_lines import reference_scores
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
@@ -117,6 +118,7 @@ def _render_chart(
 
 def select_cost(costs: Sequence[str]) -> str:
     """Return the selected cost of a Pareto front, by default the first."""
+    expect_one_of("cost", [COST_LABELS[cost] for cost in costs], COST_LABELS[costs[0]])
     return str(
         st.segmented_control(
             "Cost",

@@ -22,6 +22,7 @@ from ptviz.runs import Run
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
@@ -40,6 +41,7 @@ lr = { low = 0.01, high = 0.3, scale = "log", points = 4 }
 [hyperparameters]
 m = [5, 20]
 """
+_NEW = "A new sweep"
 MAX_RUNS = 5000
 """Runs up to which the page shows a sweep: a larger one is for the shell."""
 CAPTION_IMPORTANCE = (
@@ -54,12 +56,13 @@ def select_sweep() -> SweepSpec | None:
     """Return the selected sweep; None while there is none. The choice is in the page's address."""
     saved = {path.stem: path for path in saved_sweeps()}
     names = [*saved, ""]
+    expect_one_of("sweep", [*saved, _NEW], names[0] or _NEW)
     chosen = st.selectbox(
         "Sweep",
         names,
         key="sweep",
         bind="query-params",
-        format_func=lambda name: name or "A new sweep",
+        format_func=lambda name: name or _NEW,
         help="Sweeps of this page and of `ptviz sweep`, the newest first.",
     )
     if chosen:

@@ -23,9 +23,11 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.runs.target_run import split_targets
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.classroom import refresh_seconds
+from ptviz.ui.components.address_values import forget_given
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
+from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.components.presenter import take_step
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button, transfer_link
@@ -149,6 +151,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
         st.query_params["run"] = st.session_state["look-run"]
         # Steps of one run are not those of another. The widget takes its own entry out of the address.
         st.session_state["at"] = "best"
+        forget_given()
 
     if st.session_state.get("look-run") != own:
         st.session_state["look-run"] = own
@@ -318,17 +321,13 @@ def rerun_when_answered(caption: str) -> None:
 
 
 def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> TensorHistory:
-    """Return one of the tensors, from a box that the address stores."""
-    names = list(parts)
-    if st.session_state.get("part") not in names:
+    """Return one of the tensors, from a box whose choice the address stores by name, as links to this page do."""
+    if st.session_state.get("part") not in parts:
         st.session_state.pop("part", None)
-    name = st.selectbox(
-        label,
-        names,
-        key="part",
-        bind="query-params",
-        format_func=lambda name: f"{name}  ({' x '.join(parts[name].axes)} = {_format_shape(parts[name])})",
-    )
+    titles = {name: f"{name}  ({' x '.join(one.axes)} = {_format_shape(one)})" for name, one in parts.items()}
+    name = select_one(label, titles, key="part")
+    if st.query_params.get("part", name) != name:
+        del st.query_params["part"]  # Of a run with other tensors.
     return parts[name]
 
 

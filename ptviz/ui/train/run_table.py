@@ -17,6 +17,7 @@ from ptviz.runs.source_runs import find_source_runs
 from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.classroom import is_teacher, refresh_seconds
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
@@ -112,6 +113,9 @@ def render_run_table(summaries: list[RunSummary], owners: Mapping[str, str]) -> 
     key = "runs-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
     if key not in st.session_state:
         wanted = st.query_params.get("pick", "").split(",")
+        if take_given("pick") and (missing := [id for id in wanted if id not in ids]):
+            instead = "The others are selected" if len(missing) < len(wanted) else "None is selected"
+            refuse("pick", "ids of runs in this table", ", ".join(missing), instead)
         st.session_state["runs-selected-at-first"] = [ids.index(id) for id in wanted if id in ids]
     event = st.dataframe(
         build_run_frame(summaries, owners),
