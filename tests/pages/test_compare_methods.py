@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from ptviz.engine.model_cache import ModelCache
@@ -10,6 +13,7 @@ from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.paths import data_dir
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
+from ptviz.ui.compare import methods_results
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
 from ptviz.worker.background_experiments import BackgroundExperiments
@@ -246,3 +250,21 @@ def test_an_address_of_the_form_needs_no_word(page):
     for methods in ("all", "dept,smop"):
         at = well(page(PAGE, methods=methods, seeds="2", steps="1000", m="200"))
         well(at.number_input(key="m").set_value(5).run())
+
+
+def test_p_values_sort_as_numbers(page, run_of, monkeypatch):
+    for method in ("prompt-tuning", "smop"):
+        for seed in (0, 1):
+            run_of(method, seed)
+    compare = methods_results.compare_with_each
+
+    def with_p(*order):
+        return [replace(pair, p=1e-5, adjusted=0.25) for pair in compare(*order)]
+
+    monkeypatch.setattr(methods_results, "compare_with_each", with_p)
+    at = page(PAGE, picture="Seeds", **ADDRESS)
+    table = next(frame for frame in at.dataframe if "Against" in frame.value)
+    shown = json.loads(table.proto.columns)
+    for name, value in (("p", 1e-5), ("p, corrected", 0.25)):
+        assert table.value[name].tolist() == [value]
+        assert shown[name]["type_config"] == {"type": "number", "format": "%.2g"}

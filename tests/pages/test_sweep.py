@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ptviz.experiments.sweep import expand_sweep, parse_sweep, save_sweep
 from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import encode_config
@@ -49,3 +51,8 @@ def test_finished_runs_are_drawn(page, make_run):
     assert not at.exception
     assert {"sweep-parallel", "sweep-importance", "sweep-method-lr"} <= set(figures(at))
     assert at.button(key="sweep-runs-start").label == "Train 2 runs"
+    best = next(table for table in at.dataframe if "Best settings" in table.value)
+    for name in ("Validation", "Test"):
+        assert best.value[name].dtype.kind == "f", f"{name}: text sorts 100.0% before 50.2%"
+        assert json.loads(best.proto.columns)[name]["type_config"]["format"] == "%.1f%%"
+    assert set(best.value["Test"]) == {75.0}

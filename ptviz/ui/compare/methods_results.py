@@ -233,13 +233,16 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
             if pair.interval
             else None,
             "Seeds": len(pair.seeds),
-            "p": None if pair.p is None else f"{pair.p:.2g}",
-            "p, corrected": None if pair.adjusted is None else f"{pair.adjusted:.2g}",
+            "p": pair.p,
+            "p, corrected": pair.adjusted,
             "Result": words.describe_paired_result(pair),
         }
         for pair in pairs
     ]
-    st.dataframe(pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences")
+    st.dataframe(
+        pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences",
+        column_config=dict.fromkeys(("p", "p, corrected"), st.column_config.NumberColumn(format="%.2g")),
+    )  # fmt: skip
     st.caption(
         f"Differences of test {metric.noun} on the same seed, so on the same examples and batches; p is that of the "
         "paired t test, corrected by Holm for the number of pairs. The top method was selected after seeing the "

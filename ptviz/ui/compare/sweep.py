@@ -26,7 +26,7 @@ from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.formatting import STATE_BADGES
+from ptviz.ui.components.formatting import STATE_BADGES, score_format
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 EXAMPLE = """name = "first-sweep"
@@ -209,13 +209,14 @@ def _render_figures(runs: Sequence[Run], table: SweepTable, metric: Metric) -> N
 
 def _render_best(runs: Sequence[Run], metric: Metric) -> None:
     best = load_best_settings(runs)
+    factor, form = score_format([metric])
     rows = [
         {
             "Method": method_title(one.summary.method),
             "Best settings": ", ".join(f"{name} {value}" for name, value in one.settings.items()) or "defaults",
             "Tried": one.tried,
-            "Validation": metric.format(one.validation),
-            "Test": metric.format(one.summary.mean),
+            "Validation": factor * one.validation,
+            "Test": factor * one.summary.mean,
             "95% interval": None
             if one.summary.interval is None
             else f"{metric.format(one.summary.interval.low)} to {metric.format(one.summary.interval.high)}"
@@ -225,7 +226,10 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
         for one in best
     ]
     st.markdown("**The best of each method**")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method")
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method",
+        column_config=dict.fromkeys(("Validation", "Test"), st.column_config.NumberColumn(format=form)),
+    )  # fmt: skip
     st.caption(
         f"Chosen by mean validation {metric.noun}; test {metric.noun} with Student's 95% interval over seeds. The "
         "more settings a method was tried with, the more its validation score is biased upwards; its test score is not."

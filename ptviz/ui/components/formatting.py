@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,16 @@ def format_percent(share: float | None, digits: int = 1) -> str:
 def format_score(metric: Metric, score: float | None) -> str:
     """Return a score by a metric as it is shown; a dash for None."""
     return score_text.format_score(metric, score, missing="—")
+
+
+def score_format(metrics: Sequence[Metric]) -> tuple[int, str]:
+    """Return what a table multiplies the scores of a column with, and how it shows them, so that they are numbers.
+
+    Percentages if all are shares; scores from -1 to 1 if one of them is a correlation.
+    """
+    if all(metric.unit for metric in metrics):
+        return 100, "%.1f%%"  # Streamlit's own percent leaves out the zero of 91.0%.
+    return 1, "%.3f" if any(metric.unit for metric in metrics) else "%.2f"
 
 
 def format_duration(seconds: float | None) -> str:

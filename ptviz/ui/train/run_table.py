@@ -24,7 +24,7 @@ from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import (
     STATE_BADGES,
     format_age,
-    format_score,
+    score_format,
     shorten_text,
     unique_labels,
 )
@@ -166,7 +166,8 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
             **({"Notes": shorten_text(summary.annotations.notes, 200)} if noted else {}),
             "Task": summary.config.task_labels,
             "Backbone": summary.config.backbone,
-            "Steps": format_steps(summary),
+            "Steps": _steps_made(summary),
+            "Planned steps": summary.status.steps,
             "Started": datetime.fromtimestamp(summary.status.created, UTC),
         }
         for summary in summaries
@@ -194,6 +195,8 @@ def _column_config(summaries: list[RunSummary]) -> dict[str, Any]:
             type="tertiary", key="open-run", pinned=True, alignment="left", help="opens the run"
         ),
         "Parameters": number(format="localized", help="trainable parameters"),
+        "Steps": number(format="localized", help="updates made"),
+        "Planned steps": number(format="localized"),
         "Method": st.column_config.TextColumn(width=220),
         "Learning rate": number(format="%g"),
         "Started": st.column_config.DatetimeColumn(format="distance"),
@@ -217,8 +220,12 @@ def _round_share(share: float | None) -> float | None:
 
 def format_steps(summary: RunSummary) -> str:
     """Return the steps made and planned, as "120 / 200"."""
+    return f"{_steps_made(summary):,} / {summary.status.steps:,}"
+
+
+def _steps_made(summary: RunSummary) -> int:
     status = summary.status
-    return f"{status.steps if status.state == 'finished' else status.step:,} / {status.steps:,}"
+    return status.steps if status.state == "finished" else status.step
 
 
 def render_run_actions(picked: list[RunSummary]) -> None:
@@ -398,28 +405,32 @@ def render_run_groups(summaries: list[RunSummary]) -> None:
     if not rows:
         st.caption("No run of these has finished yet.")
         return
+    metrics = [recorded_metric(row["metric"]) for row in rows]
+    factor, form = score_format(metrics)
     table = [
         {
             "Method": method_title(row["method"]),
             "Task": row["task"],
             "Backbone": row["backbone"],
             "Runs": row["runs"],
-            "Test, mean": format_score(metric, row["mean"]),
+            "Test, mean": factor * row["mean"],
             "95% interval": f"{metric.format(row['low'])} to {metric.format(row['high'])}" if row["low"] is not None
             else "—",
-            "Zero-shot": format_score(metric, row["zero_shot"]),
+            "Zero-shot": None if row["zero_shot"] is None else factor * row["zero_shot"],
             "Metric": metric.title,
             "Seeds": row["seeds"],
             "Parameters": row["parameters"],
             "Time (s)": row["seconds"],
             "Settings that differ": row["differ"] or "only the seed",
         }
-        for row in rows
-        for metric in [recorded_metric(row["metric"])]
+        for row, metric in zip(rows, metrics, strict=True)
     ]  # fmt: skip
+    score = st.column_config.NumberColumn(format=form)
     st.dataframe(
         pd.DataFrame(table), hide_index=True, alt="Finished runs by method with mean test score and interval",
-        column_config={"Method": st.column_config.TextColumn(pinned=True, width=220),
+        placeholder="—",
+        column_config={"Test, mean": score, "Zero-shot": score,
+                       "Method": st.column_config.TextColumn(pinned=True, width=220),
                        "Time (s)": st.column_config.NumberColumn(format="%.1f"),
                        "Parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
