@@ -49,6 +49,25 @@ def test_an_unknown_run_is_reported(page: Page, path: str):
     assert "there is no run 'gone'" in " ".join(t.value for t in at.text)
 
 
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("gone", ["gone", "kept:gone"])
+def test_another_run_can_be_chosen_where_the_named_one_is_gone(
+    page: Page, make_run: Callable[..., Run], path: str, gone: str
+):
+    run = make_run(backbone="tiny-encoder")
+    at = page(path, run=gone)
+    assert not at.exception
+    said = " ".join(element.value for element in [*at.text, *at.markdown])
+    assert "gone" in said
+    assert "No run to inspect yet" not in said
+    box = at.selectbox(key="look-run")
+    assert box.value is None
+    box.set_value(run.id).run()
+    assert at.query_params["run"] in (run.id, [run.id])
+    assert at.selectbox(key="look-run").value == run.id
+    assert at.select_slider(key="at")
+
+
 def drawn(at: AppTest) -> dict[str, dict]:
     """Return the figures by the last parts of their names."""
     return {name.rsplit("-", 1)[-1]: figure for name, figure in figures(at).items()}
