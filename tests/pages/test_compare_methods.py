@@ -268,3 +268,13 @@ def test_p_values_sort_as_numbers(page, run_of, monkeypatch):
     for name, value in (("p", 1e-5), ("p, corrected", 0.25)):
         assert table.value[name].tolist() == [value]
         assert shown[name]["type_config"] == {"type": "number", "format": "%.2g"}
+
+
+def test_the_caption_says_what_each_interval_is_over(page, run_of):
+    for seed in (0, 1):
+        run_of("smop", seed)
+    one_seed = texts(page(PAGE, methods="smop", seeds="1", steps="20"))
+    assert "Test is the score of one seed. Length counts" in one_seed
+    assert "over seeds. Length" not in one_seed
+    two_seeds = texts(page(PAGE, methods="smop", seeds="2", steps="20"))
+    assert "Test is the mean over seeds; sd and interval are over seeds. Length" in two_seeds

@@ -56,3 +56,4 @@ def test_finished_runs_are_drawn(page, make_run):
         assert best.value[name].dtype.kind == "f", f"{name}: text sorts 100.0% before 50.2%"
         assert json.loads(best.proto.columns)[name]["type_config"]["format"] == "%.1f%%"
     assert set(best.value["Test"]) == {75.0}
+    assert any("test accuracy with its 95% interval over seeds. The more" in c.value for c in at.caption)

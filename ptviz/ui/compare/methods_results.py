@@ -148,7 +148,7 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
         if note:  # The same for all: no column.
             del row["Zero-shot"]
     render_table(table, "Results of the comparison", metric)
-    st.caption(f"{words.COLUMN_NOTES.format(metric=metric.noun)}{note}{differs}")
+    st.caption(f"{words.describe_columns(order, metric)}{note}{differs}")
     if metric != ACCURACY:
         st.caption(f"Scores are by {metric.noun}. {metric.definition}")
     with st.container(horizontal=True):

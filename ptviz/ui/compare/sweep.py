@@ -22,6 +22,7 @@ from ptviz.runs import Run
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
+from ptviz.ui.compare.methods_text import describe_intervals
 from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import show_errors
@@ -230,8 +231,10 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
         pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method",
         column_config=dict.fromkeys(("Validation", "Test"), st.column_config.NumberColumn(format=form)),
     )  # fmt: skip
+    over = describe_intervals([one.summary for one in best])
+    interval = f" with its 95% interval {over}" if over else ""
     st.caption(
-        f"Chosen by mean validation {metric.noun}; test {metric.noun} with Student's 95% interval over seeds. The "
+        f"Chosen by mean validation {metric.noun}; test {metric.noun}{interval}. The "
         "more settings a method was tried with, the more its validation score is biased upwards; its test score is not."
     )
     with st.container(horizontal=True):
