@@ -149,7 +149,7 @@ def test_good_settings_of_an_address_need_no_word(page: Page) -> None:
             "m (prompt tokens): expected a whole number from 1 to 200; got 'abc'. 10 is used instead",
         ),
         ({"prompt-tuning-init": "zzz"}, "labels, uniform, normal, text; got 'zzz'. vocabulary is used instead"),
-        ({"begin": "zzz"}, "this backbone; got zzz. The method's own initialisation is used instead"),
+        ({"begin": "zzz"}, "this run can start from; got zzz. The method's own initialisation is used instead"),
         ({"method": "mpt", "more": "zzz"}, "more: expected a value that this page offers; got zzz. It is left out"),
     ],
 )

@@ -77,14 +77,17 @@ def select_method() -> str:
     return name
 
 
-def select_start_prompt(backbone: str, method: str) -> str | None:
-    """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt."""
-    saved = saved_prompts.list_saved_prompts(get_store().prompts_folder)
+def select_start_prompt(backbone: str, method: str, more: tuple[str, ...]) -> str | None:
+    """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt.
+
+    A run on ``more`` tasks starts from none.
+    """
+    saved = [] if more else saved_prompts.list_saved_prompts(get_store().prompts_folder)
     if saved:
         load_libraries()
     known = {one.id: one for one in saved if _can_start_from(one, backbone, method)}
     if (given := take_given("begin")) and given not in known:
-        expected = "the id of a saved prompt that this method can start from on this backbone"
+        expected = "the id of a saved prompt that this run can start from"
         refuse("begin", expected, given, "The method's own initialisation is used instead")
     if not known:
         return None
