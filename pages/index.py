@@ -6,6 +6,7 @@ import streamlit as st
 
 from ptviz.ui.address_problems import render_address_problems
 from ptviz.ui.classroom import render_sidebar_note
+from ptviz.ui.components.address_values import checked_address
 from ptviz.ui.components.connection import watch_connection
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
@@ -68,14 +69,15 @@ SECTIONS = {
 }
 page = st.navigation(SECTIONS, expanded=True)
 st.set_page_config(f"{page.title} · ptviz")
-recorded_switch()
-render_sidebar_note()
-if page.title not in WITHOUT_TORCH:
-    wait_for_libraries()
-render_term_style()
-render_presenter()
-render_address_problems(page for pages in SECTIONS.values() for page in pages)
-watch_connection()
-repair_roles()
-page.run()
+with checked_address(page.url_path):
+    recorded_switch()
+    render_sidebar_note()
+    if page.title not in WITHOUT_TORCH:
+        wait_for_libraries()
+    render_term_style()
+    render_presenter()
+    render_address_problems(page for pages in SECTIONS.values() for page in pages)
+    watch_connection()
+    repair_roles()
+    page.run()
 load_libraries_in_background()

@@ -32,7 +32,7 @@ with left, show_errors():
     more = run_form.select_more_tasks(method, task)
     preview = st.container()
     st.header(method_title(method))
-    begin = run_form.select_start_prompt(backbone, method) if backbone and not more else None
+    begin = run_form.select_start_prompt(backbone, method, more) if backbone else None
     hyperparameters = forms.hyperparameter_form(method)
     target = RunConfig(backbone or "none", task.name or "none", method, table=task.table, more_tasks=more)
     sources = run_form.select_source_tasks(target)

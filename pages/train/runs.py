@@ -36,15 +36,20 @@ with show_errors():
                 bind="query-params",
                 label_visibility="collapsed",
             )
-            if owners and not st.toggle("source prompts", True, key="sources", bind="query-params"):
+            grouped = view == "By method"
+            # Source prompts are no part of a method's mean unless the reader asks for it.
+            key = "grouped-sources" if grouped else "sources"
+            listed = found
+            if owners and not st.toggle("source prompts", not grouped, key=key, bind="query-params"):
                 found = [summary for summary in found if summary.id not in owners]
-        if not found:
+        if not found and listed:
+            st.text("Only source prompts of other runs are left: the switch above shows them.")
+        elif not found:
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
-        elif view == "By method":
-            grouped = [summary for summary in found if summary.id not in owners]
+        elif grouped:
             # Recorded runs are no part of the means of one's own.
-            run_table.render_run_groups([summary for summary in grouped if not summary.recorded] or grouped)
+            run_table.render_run_groups([summary for summary in found if not summary.recorded] or found)
         else:
             picked = run_table.render_run_table(run_table.order_runs(found, owners), owners)
             run_table.render_run_actions(picked)

@@ -12,6 +12,7 @@ from ptviz.plots import plot_embeddings
 from ptviz.plots.tensor_views import list_indices
 from ptviz.plots.training_curves import SMOOTHING, snapshot_positions, to_training_curve
 from ptviz.runs import Run, RunHistory, SnapshotInfo
+from ptviz.ui.components.address_values import expect_one_of, expect_whole_number
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading
@@ -95,8 +96,10 @@ def _begin(run: Run, history: RunHistory) -> None:
     named, step = st.query_params[REPLAY_PARAM], st.query_params.get(_STEP_PARAM, "")
     positions, seconds = history.timeline()
     speed = named if named in SPEEDS else "20s"
+    expect_one_of(REPLAY_PARAM, SPEEDS, "20s")
+    at = max(bisect_right(positions.tolist(), int(step[:12])) - 1, 0) if step.isdecimal() else 0
+    expect_whole_number(_STEP_PARAM, int(positions[0]), int(positions[-1]), f"Step {positions[at]}")
     if step.isdecimal():
-        at = max(bisect_right(positions.tolist(), int(step[:12])) - 1, 0)
         st.session_state[REPLAY_KEY] = Playback(run.id, speed, float(seconds[at]), None)
     else:
         st.session_state[REPLAY_KEY] = Playback(run.id, speed, float(seconds[0]), clock())

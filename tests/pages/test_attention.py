@@ -48,3 +48,14 @@ def test_attention_on_the_prompt(page: Page, trained: Callable[..., Run], method
     assert figures(settled(at))["given"] != after["given"]
     at.text_input(key="own").set_value("a <i>good</i> day").run()
     assert any(text.value == "a <i>good</i> day" for text in settled(at).text)
+
+
+def test_a_text_beyond_the_last_is_said(page: Page, trained: Callable[..., Run]):
+    run = trained(m=3)
+    last = run.config.training.validation_rows - 1
+    at = run_pages.settled(page(PATH, run=run.id, row="5000"))
+    assert f"row: expected a whole number from 0 to {last}; got 5000. 0 is used instead" in [t.value for t in at.text]
+    box = at.number_input(key="row")
+    assert (box.value, box.max) == (0, last)
+    assert f"from 0 to {last}" in box.help
+    assert settled(page(PATH, run=run.id, row=str(last))).number_input(key="row").value == last

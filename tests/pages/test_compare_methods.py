@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from ptviz.engine.model_cache import ModelCache
@@ -10,11 +13,12 @@ from ptviz.experiments import comparison, planned_runs, run_results
 from ptviz.paths import data_dir
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
+from ptviz.ui.compare import methods_results
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
 from ptviz.worker.background_experiments import BackgroundExperiments
 from ptviz.worker.background_jobs import current_reference_job
-from tests.pages.run_pages import figures
+from tests.pages.run_pages import figures, well
 from tests.pages.snippets import redrawn
 
 PAGE = "compare/compare_methods.py"
@@ -220,3 +224,57 @@ def test_the_budget_is_described(page, run_of):
     budget = words.describe_budget([5, None, 20], 200, 16, 1)
     assert "Different lengths: 5 to 20" in budget
     assert "Same length: 20" in words.describe_budget([20, 20], 200, 16, 3)
+
+
+def test_what_the_form_cannot_take_from_the_address_is_said(page):
+    at = page(PAGE, methods="foo,dept", seeds="99", steps="0", m="5000", backbone="zzz")
+    assert not at.exception
+    found = texts(at)
+    assert "methods: expected some of prompt-tuning, " in found
+    assert ", or all; got foo. The others are selected" in found
+    assert at.multiselect(key="methods").value == ["dept"]
+    assert "seeds: expected a whole number from 1 to 20; got 99. 3 is used instead" in found
+    assert "steps: expected a whole number from 1 to 1,000,000; got 0. 200 is used instead" in found
+    assert "m: expected a whole number from 1 to 200; got 5000. The default of each method is used instead" in found
+    assert "; got zzz. minilm-l6 is used instead" in found
+    assert "is used instead" not in texts(at.number_input(key="seeds").set_value(2).run())
+
+
+def test_no_known_method_in_the_address_means_the_usual_ones_and_is_said(page):
+    at = page(PAGE, methods="foo,bar")
+    assert "got foo, bar. The usual methods are selected instead" in texts(at)
+    assert at.multiselect(key="methods").value
+
+
+def test_an_address_of_the_form_needs_no_word(page):
+    for methods in ("all", "dept,smop"):
+        at = well(page(PAGE, methods=methods, seeds="2", steps="1000", m="200"))
+        well(at.number_input(key="m").set_value(5).run())
+
+
+def test_p_values_sort_as_numbers(page, run_of, monkeypatch):
+    for method in ("prompt-tuning", "smop"):
+        for seed in (0, 1):
+            run_of(method, seed)
+    compare = methods_results.compare_with_each
+
+    def with_p(*order):
+        return [replace(pair, p=1e-5, adjusted=0.25) for pair in compare(*order)]
+
+    monkeypatch.setattr(methods_results, "compare_with_each", with_p)
+    at = page(PAGE, picture="Seeds", **ADDRESS)
+    table = next(frame for frame in at.dataframe if "Against" in frame.value)
+    shown = json.loads(table.proto.columns)
+    for name, value in (("p", 1e-5), ("p, corrected", 0.25)):
+        assert table.value[name].tolist() == [value]
+        assert shown[name]["type_config"] == {"type": "number", "format": "%.2g"}
+
+
+def test_the_caption_says_what_each_interval_is_over(page, run_of):
+    for seed in (0, 1):
+        run_of("smop", seed)
+    one_seed = texts(page(PAGE, methods="smop", seeds="1", steps="20"))
+    assert "Test is the score of one seed. Length counts" in one_seed
+    assert "over seeds. Length" not in one_seed
+    two_seeds = texts(page(PAGE, methods="smop", seeds="2", steps="20"))
+    assert "Test is the mean over seeds; sd and interval are over seeds. Length" in two_seeds

@@ -129,3 +129,52 @@ def test_good_settings_of_an_address_need_no_word(page: Page) -> None:
     at = well(page("train/new_run.py", backbone="tiny-encoder", **address))
     assert at.number_input(key="source_seed").value == 3
     assert at.number_input(key="task_temperature").value == 10
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({"method": "foo"}, "method: expected one of prompt-tuning, xprompt, "),
+        ({"method": "foo"}, "; got foo. prompt-tuning is used instead"),
+        ({"backbone": "foo"}, "; got foo. minilm-l6 is used instead"),
+        ({"task": "foo"}, "; got foo. trec6 is used instead"),
+        ({"place": "zzz"}, "place: expected one of prefix, infix; got zzz. prefix is used instead"),
+        ({"from": "zzz"}, "from: expected a value that this page offers; got zzz. built in is used instead"),
+        (
+            {"prompt-tuning-m": "9999"},
+            "m (prompt tokens): expected a whole number from 1 to 200; got '9999'. 10 is used instead",
+        ),
+        (
+            {"prompt-tuning-m": "abc"},
+            "m (prompt tokens): expected a whole number from 1 to 200; got 'abc'. 10 is used instead",
+        ),
+        ({"prompt-tuning-init": "zzz"}, "labels, uniform, normal, text; got 'zzz'. vocabulary is used instead"),
+        ({"begin": "zzz"}, "this run can start from; got zzz. The method's own initialisation is used instead"),
+        ({"method": "mpt", "more": "zzz"}, "more: expected a value that this page offers; got zzz. It is left out"),
+    ],
+)
+def test_a_name_or_hyperparameter_that_cannot_be_used_is_said(page: Page, address: dict[str, str], said: str) -> None:
+    at = page("train/new_run.py", **address)
+    assert not at.exception
+    assert said in texts(at)
+    assert said not in texts(well(at.number_input(key="batch").set_value(8).run()))
+
+
+def test_another_choice_makes_no_fault_of_the_address(page: Page) -> None:
+    address = {"method": "mpt", "mpt-m": "7", "more": "sms", "backbone": "tiny-encoder"}
+    at = well(page("train/new_run.py", **address))
+    assert at.multiselect(key="more").value == ["sms"]
+    at = well(at.selectbox(key="task").set_value("sms").run())
+    assert at.multiselect(key="more").value == []
+    well(at.selectbox(key="method").set_value("dept").run())
+
+
+def test_columns_that_a_table_does_not_have_are_said(page: Page, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("words,kind\n" + "".join(f"a book of {i},paper\na town of {i},stone\n" for i in range(20)))
+    address = {"from": "my own table", "path": str(table), "backbone": "tiny-encoder"}
+    at = page("train/new_run.py", **address, text="words,texts", label="class")
+    assert not at.exception
+    assert "text: expected columns of the table, which has words, kind; got texts. The form has the" in texts(at)
+    assert "label: expected one of kind; got class. kind is used instead" in texts(at)
+    well(page("train/new_run.py", **address, text="words", label="kind"))

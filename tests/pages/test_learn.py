@@ -153,7 +153,13 @@ def test_copied_python_names_the_method(page: Page):
 
 
 def test_an_unknown_method_in_the_address_falls_back(page: Page):
-    assert well(page(METHOD, of="<script>")).title[0].value == next(iter(REGISTRY.values())).card.title
+    at = page(METHOD, of="<script>")
+    assert not at.exception
+    name, usual = next(iter(REGISTRY.items()))
+    assert at.title[0].value == usual.card.title
+    (said,) = (text.value for text in at.text if "expected" in text.value)
+    assert said.startswith(f"of: expected one of {name}, ")
+    assert said.endswith(f"; got <script>. {name} is used instead")
 
 
 def test_hyperparameters_and_costs_come_from_live_modules():

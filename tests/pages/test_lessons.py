@@ -53,6 +53,14 @@ def test_nothing_measured_is_shown_before_the_prediction(page: Page, lesson: Les
     assert not figures(at)
 
 
+def test_answers_of_the_address_that_do_not_fit_the_lesson_are_said(page: Page, lesson: Lesson):
+    at = page(LESSONS, own="99~0~1")
+    assert not at.exception
+    assert "own: expected answers to this lesson, as 4~1~0; got 99~0~1. It is left out" in words(at)
+    assert at.button[0].label == "Predict and measure"
+    well(page(LESSONS, own="1~0~1"))
+
+
 def test_a_lesson_from_start_to_end(page: Page, lesson: Lesson):
     at = page(LESSONS)
     at.radio(key="prediction-own").set_value(1)

@@ -49,6 +49,25 @@ def test_an_unknown_run_is_reported(page: Page, path: str):
     assert "there is no run 'gone'" in " ".join(t.value for t in at.text)
 
 
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("gone", ["gone", "kept:gone"])
+def test_another_run_can_be_chosen_where_the_named_one_is_gone(
+    page: Page, make_run: Callable[..., Run], path: str, gone: str
+):
+    run = make_run(backbone="tiny-encoder")
+    at = page(path, run=gone)
+    assert not at.exception
+    said = " ".join(element.value for element in [*at.text, *at.markdown])
+    assert "gone" in said
+    assert "No run to inspect yet" not in said
+    box = at.selectbox(key="look-run")
+    assert box.value is None
+    box.set_value(run.id).run()
+    assert at.query_params["run"] in (run.id, [run.id])
+    assert at.selectbox(key="look-run").value == run.id
+    assert at.select_slider(key="at")
+
+
 def drawn(at: AppTest) -> dict[str, dict]:
     """Return the figures by the last parts of their names."""
     return {name.rsplit("-", 1)[-1]: figure for name, figure in figures(at).items()}
@@ -151,7 +170,13 @@ def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
     assert opacities(at)[1] == 1.0
     assert {trace["type"] for trace in maps(at).values()} == {"scatter3d"}
     assert drawn(at)["words"]["data"][0]["name"] == "L2"
-    at = well(settled(page("look/embeddings.py", run=run.id, out="99", brush="77", expert="9")))
+    at = settled(page("look/embeddings.py", run=run.id, out="99", brush="77", expert="9"))
+    assert not at.exception
+    refused = [text.value for text in at.text if "expected" in text.value]
+    assert refused == [
+        f"{name}: expected a value that this page offers; got {got}. It is left out"
+        for name, got in (("out", 99), ("brush", 77))
+    ]
     assert all(shown == [0, 1, 2, 3, 4, 5] for shown in numbers(at).values())
 
 
@@ -353,6 +378,27 @@ def test_another_run_starts_at_its_own_best_step(page: Page, trained: Callable[.
     at = well(settled(page("look/decompositions.py", run=one.id, at="2")))
     at.selectbox(key="look-run").set_value(other.id).run()
     assert well(at).select_slider(key="at").value == "best"
+
+
+def test_a_step_or_tensor_of_the_address_that_the_run_does_not_have_is_said(page: Page, trained: Callable[..., Run]):
+    run = trained("dept", m=6)
+    at = settled(page("look/decompositions.py", run=run.id, at="777", part="Q"))
+    assert not at.exception
+    found = [text.value for text in at.text]
+    assert "at: expected a value that this page offers; got 777. best is used instead" in found
+    assert any(text.startswith("part: expected one of P_s, A, B, AB; got Q. ") for text in found)
+
+
+def test_a_link_names_a_tensor(page: Page, trained: Callable[..., Run]):
+    run, other = trained("dept", m=6), trained(m=6)
+    at = well(settled(page("look/decompositions.py", run=run.id, part="B", at="2")))
+    assert at.selectbox(key="part").value == "B"
+    at.selectbox(key="part").set_value("A").run()
+    assert at.query_params["part"] in ("A", ["A"])
+    # Neither the tensor nor the step of the address is one of the other run, by the reader's choice.
+    at = well(settled(at.selectbox(key="look-run").set_value(other.id).run()))
+    assert at.selectbox(key="part").value == "P"
+    assert "part" not in at.query_params
 
 
 def test_a_page_waits_for_no_answer_once_the_words_are_there(page: Page, trained: Callable[..., Run]):

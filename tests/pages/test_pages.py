@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent import futures
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.proto.Metric_pb2 import Metric as MetricProto
@@ -105,7 +106,7 @@ def test_stop_and_resume_reach_the_run(page: Page, make_run: MakeRun):
 def test_extend_adds_steps(page: Page, make_run: MakeRun):
     run = make_run("finished")
     at = page("train/watch.py", run=run.id)
-    at.number_input(key="more").set_value(30)
+    at.number_input(key=f"more-{run.id}").set_value(30)
     well(at.button(key="extend by these steps").click().run())
     assert run.status().state == "queued"
     assert run.config.training.steps == 50
@@ -115,19 +116,33 @@ def test_a_run_with_the_largest_settings_can_be_extended_and_branched(page: Page
     run = make_run("finished", steps=MAX_STEPS, lr=1e-9)
     at = page("train/watch.py", run=run.id)
     assert not at.exception
-    assert at.number_input(key="branch-steps").value == MAX_STEPS
+    assert at.number_input(key=f"branch-steps-{run.id}").value == MAX_STEPS
 
 
 def test_branch_starts_a_run_from_a_snapshot(page: Page, make_run: MakeRun, store: Store):
     run = make_run("finished")
     at = page("train/watch.py", run=run.id)
-    at.selectbox(key="branch-from").select_index(1)
-    at.number_input(key="branch-seed").set_value(7)
-    at.button(key="branch-start").click().run()
+    at.selectbox(key=f"branch-from-{run.id}").select_index(1)
+    at.number_input(key=f"branch-seed-{run.id}").set_value(7)
+    at.button(key=f"branch-start-{run.id}").click().run()
     assert not at.exception
     branch = next(s for s in store.list() if s.id != run.id)
     assert branch.config.parent == (run.id, 0, 5)
     assert branch.config.training.seed == 7
+
+
+def test_the_forms_of_another_run_have_its_own_settings(page: Page, make_run: MakeRun):
+    first, second = make_run("finished", lr=0.1), make_run("finished", made=40, steps=40, lr=0.5)
+
+    def shown(at: AppTest) -> dict[str, Any]:
+        assert not at.exception
+        found = {box.label: box.value for box in [*at.number_input, *at.selectbox]}
+        return {label: found[label] for label in ("from step", "training steps", "learning rate", "more steps")}
+
+    at = page("train/watch.py", run=first.id)
+    assert shown(at) == {"from step": (0, 20), "training steps": 20, "learning rate": 0.1, "more steps": 10}
+    at.query_params["run"] = second.id
+    assert shown(at.run()) == {"from step": (0, 40), "training steps": 40, "learning rate": 0.5, "more steps": 20}
 
 
 def test_the_live_figure_holds_every_point(page: Page, make_run: MakeRun):
@@ -381,7 +396,9 @@ def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):
 
 def test_selected_runs_are_compared_and_stored_in_the_address(page: Page, make_run: MakeRun):
     runs = [make_run("finished", name=f"run {i}") for i in range(3)]
-    at = well(page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000"))
+    at = page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000")
+    assert not at.exception
+    assert texts(at) == "pick: expected ids of runs in this table; got gone-0000. The others are selected"
     (figure,) = figures(at)
     assert {trace["name"] for trace in figure["data"]} == {"run 0", "run 2"}
 

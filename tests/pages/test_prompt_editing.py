@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ptviz.profanity import mask_words
 from ptviz.runs import Run, Store, saved_prompts
 from tests.pages import run_pages
 from tests.pages.run_pages import well
@@ -90,7 +91,22 @@ def test_the_importance_of_every_token_next_to_its_first_order_score(page: Page,
 def test_the_faithfulness_gap_is_shown_with_the_words(page: Page, trained: Callable[..., Run]):
     at = well(press(begun(page, trained(m=3)), "faithful"))
     assert metrics(at)["Faithfulness gap"].endswith("points")
+    assert "Changed predictions" in metrics(at)
     assert any(text.value.startswith("Read as words: ") for text in at.text)
+
+
+def test_profane_words_of_the_prompt_are_masked(
+    page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    run = trained(m=3)
+    at = press(begun(page, run), "faithful")
+    words = list(at.dataframe[-1].value["nearest word"])
+    monkeypatch.setattr("ptviz.profanity.profane_words", lambda: frozenset(word.strip().lower() for word in words))
+    at = press(begun(page, run), "faithful")
+    masked = mask_words(words)
+    assert "•" in "".join(masked), "there is something to mask"
+    assert list(at.dataframe[-1].value["nearest word"]) == masked
+    assert f"Read as words: {' '.join(word.strip() for word in masked)}" in [text.value for text in at.text]
 
 
 def test_an_edited_prompt_is_saved(page: Page, trained: Callable[..., Run], store: Store):

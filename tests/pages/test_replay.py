@@ -112,14 +112,23 @@ def test_it_is_paused_and_stepped(page: Page, make_run: Callable[..., Run], cloc
     assert at.query_params["step"] in ("4", ["4"])
 
 
+def problems(at: AppTest) -> list[str]:
+    """Return what is said of the address."""
+    return [text.value for text in at.text if "expected" in text.value]
+
+
 @pytest.mark.parametrize(("step", "last"), [("7", 7), ("0", 0), ("999", 20), ("20", 20)])
 def test_an_address_opens_paused_at_its_step(
     page: Page, make_run: Callable[..., Run], clock: Clock, step: str, last: int
 ) -> None:
     run = make_run()
-    at = well(page("train/watch.py", run=run.id, replay="10x", step=step))
+    at = page("train/watch.py", run=run.id, replay="10x", step=step)
+    refused = ["step: expected a whole number from 0 to 20; got 999. Step 20 is used instead"] if step == "999" else []
+    assert problems(at) == refused
     clock.now += 3
-    assert shown_steps(well(at.run()), run) == list(range(last + 1))
+    at.run()
+    assert not at.exception
+    assert shown_steps(at, run) == list(range(last + 1))
 
 
 @pytest.mark.parametrize("address", [{"replay": "fast"}, {"replay": "20s", "step": "x" * 500}, {"replay": ""}])
@@ -127,7 +136,16 @@ def test_a_wrong_address_plays_from_the_start(
     page: Page, make_run: Callable[..., Run], clock: Clock, address: dict[str, Any]
 ) -> None:
     run = make_run()
-    at = well(page("train/watch.py", run=run.id, **address))
+    at = page("train/watch.py", run=run.id, **address)
+    assert not at.exception
+    assert (
+        problems(at)
+        == {
+            "fast": ["replay: expected one of 1x, 10x, 20s; got fast. 20s is used instead"],
+            "20s": [f"step: expected a whole number from 0 to 20; got {79 * 'x'}…. Step 0 is used instead"],
+            "": [],
+        }[address["replay"]]
+    )
     assert shown_steps(at, run) == [0]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ptviz.plots.method_style import method_title
 from ptviz.runs import Run, Store
 from ptviz.runs.source_runs import SOURCE_RUN_NAME
+from ptviz.tasks.metrics import METRICS
+from ptviz.ui.components.formatting import score_format
 from tests.damaged_files import make_run as make_whole_run
 from tests.pages.run_pages import figures, well
 
@@ -72,7 +76,8 @@ def test_tags_notes_and_pins_are_saved_and_shown(page: Page, make_run: MakeRun, 
 def test_the_table_has_the_numbers_of_a_run(page: Page, store: Store) -> None:
     make_whole_run(store, "whole")
     (row,) = page("train/runs.py").dataframe[0].value.to_dict("records")
-    expected = {"Seed": 0, "Parameters": 64, "Learning rate": 0.1, "Time (s)": 2.0, "Steps": "8 / 8", "Test": 0.65}
+    expected = {"Seed": 0, "Parameters": 64, "Learning rate": 0.1, "Time (s)": 2.0, "Steps": 8, "Test": 0.65}
+    assert row["Planned steps"] == 8
     assert {name: row[name] for name in expected} == expected
 
 
@@ -98,8 +103,45 @@ def test_methods_are_grouped_with_mean_and_interval(page: Page, make_run: MakeRu
     (table,) = at.dataframe
     rows = {row["Method"]: row for row in table.value.to_dict("records")}
     assert rows["Prompt Tuning"]["Runs"] == 2
-    assert rows["Prompt Tuning"]["Test, mean"] == "75.0%"
+    assert rows["Prompt Tuning"]["Test, mean"] == pytest.approx(75.0)
+    columns = json.loads(table.proto.columns)
+    assert columns["Test, mean"]["type_config"] == {"type": "number", "format": "%.1f%%"}
+    assert columns["Zero-shot"]["type_config"]["format"] == "%.1f%%"
     assert rows["DePT"]["95% interval"] == "—"
+
+
+def test_numbers_of_the_tables_sort_as_numbers(page: Page, make_run: MakeRun) -> None:
+    make_run(method="dept", made=5, steps=200, state="stopped")
+    make_run(method="prompt-tuning", made=20, steps=20)
+    table = page("train/runs.py").dataframe[0].value
+    assert sorted(table["Steps"]) == [5, 20]
+    assert sorted(table["Planned steps"]) == [20, 200]
+    groups = page("train/runs.py", view="By method").dataframe[0].value
+    for name in ("Test, mean", "Zero-shot"):
+        assert groups[name].dtype.kind == "f", f"{name}: text sorts 100.0% before 50.2%"
+
+
+def test_scores_by_several_metrics_have_one_column_of_numbers() -> None:
+    groups = [METRICS["accuracy"], METRICS["matthews"]]
+    assert score_format(groups[:1]) == (100, "%.1f%%")
+    assert score_format(groups[1:]) == (1, "%.2f")
+    assert score_format(groups) == (1, "%.3f")
+
+
+def test_source_prompts_are_grouped_only_on_request(page: Page, store: Store) -> None:
+    source = make_whole_run(store, f"{SOURCE_RUN_NAME}agnews")
+    source.path.rename(source.path.with_name("other-run"))  # the source that the events of make_run name
+    make_whole_run(store, "asker", method="spot-single", hyperparameters={})
+    at = well(page("train/runs.py", view="By method"))
+    assert list(at.dataframe[0].value["Method"]) == [method_title("spot-single")]
+    at.toggle(key="grouped-sources").set_value(True).run()
+    assert set(well(at).dataframe[0].value["Method"]) == {method_title("spot-single"), method_title("prompt-tuning")}
+    at = well(page("train/runs.py", view="By method", q="method=prompt-tuning"))
+    assert [text.value for text in at.text] == [
+        "Only source prompts of other runs are left: the switch above shows them."
+    ]
+    at.toggle(key="grouped-sources").set_value(True).run()
+    assert list(well(at).dataframe[0].value["Method"]) == [method_title("prompt-tuning")]
 
 
 def test_curves_of_loss_and_metric_and_settings_are_compared(page: Page, make_run: MakeRun) -> None:
@@ -150,3 +192,13 @@ def test_damaged_annotations_are_said_with_the_run(page: Page, make_run: MakeRun
     at = well(page("train/runs.py"))
     assert names(at) == ["noted"]
     assert any("annotations.json: pinned: expected true or false" in one.value for one in at.text)
+
+
+def test_a_selected_run_of_the_address_that_is_not_there_is_said(page: Page, make_run: MakeRun) -> None:
+    run = make_run(name="mine")
+    at = page("train/runs.py", pick=f"gone,{run.id}")
+    assert "pick: expected ids of runs in this table; got gone. The others are selected" in [t.value for t in at.text]
+    assert at.query_params["pick"] in (run.id, [run.id])
+    at = page("train/runs.py", pick="gone")
+    assert "pick: expected ids of runs in this table; got gone. None is selected" in [t.value for t in at.text]
+    well(page("train/runs.py", pick=run.id))

@@ -187,8 +187,12 @@ def test_the_form_offers_compatible_prompts_and_starts_from_one(page: Page, stor
         store.get(run.id).initial_state()["embeddings"],
         saved_prompts.load_prompt_tensors(store.prompts_folder, own.id)["embeddings"],
     )
-    at = well(page("train/new_run.py", **address, method="smop"))
+    at = page("train/new_run.py", **address, method="mpt", more="sms")
+    assert f"got {own.id}. The method's own initialisation is used instead" in texts(at), "several tasks start as usual"
+    at = page("train/new_run.py", **address, method="smop")
+    assert not at.exception
     assert "begin" not in [box.key for box in at.selectbox]
+    assert f"this run can start from; got {own.id}. The method's own initialisation is used instead" in texts(at)
 
 
 def test_a_hub_id_is_downloaded_only_after_a_press(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,6 +252,10 @@ def test_texts_before_and_after_an_edit(page: Page, write_run: Callable[..., Run
     assert shown.count("≠ changed") == len(changed)
     assert shown.count("<mark>") >= len(changed)
     assert {metric.label: metric.value for metric in at.metric}["Changed texts"] == f"{len(changed)} of 8"
+    at = well(settled(at.button(key="faithful").click().run()))
+    labels = [metric.label for metric in at.metric]
+    assert labels.count("Changed texts") == 2, "of the edits, and of the nearest words"
+    assert "Changed predictions" not in labels
     at.toggle(key="cut-unchanged").set_value(True).run()
     (shown,) = [one.value for one in well(settled(at)).get("html") if "ptviz-texts" in one.value]
     assert shown.count("= unchanged") == 8 - len(changed)

@@ -160,6 +160,19 @@ def test_selected_runs_are_in_the_address(page, trained):
     assert "Choose at least two prompts" in texts(at)
 
 
+def test_prompts_of_the_address_that_are_not_there_are_said(page, trained):
+    runs = [trained(place).id for place in range(2)]
+    at = page(PAGE, runs=f"foo,{runs[0]},{runs[1]}", metric="zzz")
+    assert not at.exception
+    assert at.multiselect(key="runs").value == runs
+    assert "runs: expected ids of prompts of this backbone; got foo. The others are selected" in texts(at)
+    assert "metric: expected a value that this page offers; got zzz. mean is used instead" in texts(at)
+    at = page(PAGE, runs="foo,bar", backbone="zzz", steps="0")
+    assert "got foo, bar. The usual prompts are selected instead" in texts(at)
+    assert "backbone: expected one of tiny-encoder; got zzz. tiny-encoder is used instead" in texts(at)
+    assert "steps: expected a whole number from 1 to 1,000,000; got 0. " in texts(at)
+
+
 def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
     at = page(PAGE, steps="2")

@@ -36,6 +36,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.compare import prompt_similarity
 from ptviz.ui.compare.prompt_selection import PromptSelection
+from ptviz.ui.components.address_values import expect_whole_number
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_duration
@@ -93,6 +94,8 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
 
 
 def _select_training_setting() -> TransferGainSettings:
+    expect_whole_number("steps", 1, MAX_STEPS, str(transfer_gain.DEFAULT_STEPS))
+    expect_whole_number("seeds", 1, 20, "1")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help, usual = "updates of each task from each prompt, and from scratch", transfer_gain.DEFAULT_STEPS
         steps = st.number_input("training steps", 1, MAX_STEPS, usual, 10, key="steps", bind="query-params", help=help)

@@ -35,6 +35,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.reference_lines import reference_scores
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
@@ -117,6 +118,7 @@ def _render_chart(
 
 def select_cost(costs: Sequence[str]) -> str:
     """Return the selected cost of a Pareto front, by default the first."""
+    expect_one_of("cost", [COST_LABELS[cost] for cost in costs], COST_LABELS[costs[0]])
     return str(
         st.segmented_control(
             "Cost",
@@ -146,7 +148,7 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
         if note:  # The same for all: no column.
             del row["Zero-shot"]
     render_table(table, "Results of the comparison", metric)
-    st.caption(f"{words.COLUMN_NOTES.format(metric=metric.noun)}{note}{differs}")
+    st.caption(f"{words.describe_columns(order, metric)}{note}{differs}")
     if metric != ACCURACY:
         st.caption(f"Scores are by {metric.noun}. {metric.definition}")
     with st.container(horizontal=True):
@@ -231,13 +233,16 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
             if pair.interval
             else None,
             "Seeds": len(pair.seeds),
-            "p": None if pair.p is None else f"{pair.p:.2g}",
-            "p, corrected": None if pair.adjusted is None else f"{pair.adjusted:.2g}",
+            "p": pair.p,
+            "p, corrected": pair.adjusted,
             "Result": words.describe_paired_result(pair),
         }
         for pair in pairs
     ]
-    st.dataframe(pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences")
+    st.dataframe(
+        pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences",
+        column_config=dict.fromkeys(("p", "p, corrected"), st.column_config.NumberColumn(format="%.2g")),
+    )  # fmt: skip
     st.caption(
         f"Differences of test {metric.noun} on the same seed, so on the same examples and batches; p is that of the "
         "paired t test, corrected by Holm for the number of pairs. The top method was selected after seeing the "

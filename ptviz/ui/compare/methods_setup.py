@@ -13,9 +13,11 @@ from ptviz.experiments.planned_runs import PlannedRun
 from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
+from ptviz.safe_text import safe_list
 from ptviz.training import TrainConfig
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
+from ptviz.ui.components.address_values import expect_whole_number, refuse, take_given
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.components.forms import max_steps
@@ -36,11 +38,13 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
     left, right = st.columns([3, 4], gap="medium")
     with left:
         backbone = run_form.select_backbone()
+        usual_steps = min(200, max_steps())
+        expect_whole_number("seeds", 1, 20, "3")
+        expect_whole_number("steps", 1, max_steps(), str(usual_steps))
+        expect_whole_number("m", 1, 200, "The default of each method")
         with st.grid(3, vertical_alignment="bottom"):
             seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
-            steps = st.number_input(
-                "training steps", 1, max_steps(), min(200, max_steps()), 50, key="steps", bind="query-params"
-            )
+            steps = st.number_input("training steps", 1, max_steps(), usual_steps, 50, key="steps", bind="query-params")
             help = "the same for every method that has this hyperparameter; empty: each method's default"
             m = st.number_input(
                 "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"
@@ -69,6 +73,12 @@ def _count_slots(config: RunConfig) -> int:
 
 def _select_methods() -> list[str]:
     """Return the selected methods in the order of the registry."""
+    given = take_given(_METHODS_KEY)
+    unknown = [name for name in given.split(",") if name not in ("all", *list_methods())]
+    if given and unknown:
+        some = len(unknown) < len(given.split(","))
+        instead = "The others are selected" if some else "The usual methods are selected instead"
+        refuse(_METHODS_KEY, f"some of {safe_list([*list_methods()])}, or all", ", ".join(unknown), instead)
     if _METHODS_KEY not in st.session_state:
         asked = str(st.query_params.get(_METHODS_KEY, ""))
         named = [name for name in asked.split(",") if name in list_methods()]

@@ -22,9 +22,9 @@ FAIRNESS_TEXT = """
 - **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """
-COLUMN_NOTES = (
-    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95% "
-    "of best: updates until a run first reached these shares of its own best {metric}."
+_COLUMN_NOTES = (
+    "Length counts prompt positions. Steps to 90 / 95% of best: updates until a run first reached these shares of its "
+    "own best {metric}."
 )
 CAPTIONS = {
     "Curves": "How to read it: one line per method, the mean over seeds; the band spans the lowest to the highest "
@@ -45,16 +45,33 @@ REFERENCE_LINES = (
 )
 
 
+def describe_columns(summaries: Sequence[MethodSummary], metric: Metric) -> str:
+    """Return what the columns of the table are, and what each interval is over."""
+    if all(len(one.seeds) == 1 for one in summaries):
+        test = "Test is the score of one seed"
+        test += "; its interval is over test examples, marked (examples)" if describe_intervals(summaries) else ""
+    else:
+        test = "Test is the mean over seeds; sd and interval are over seeds"
+        if any(one.interval and one.interval.over == "rows" for one in summaries):
+            test += "; with one seed the interval is over its test examples, marked (examples)"
+    return f"{test}. {_COLUMN_NOTES.format(metric=metric.noun)}"
+
+
+def describe_intervals(summaries: Sequence[MethodSummary]) -> str:
+    """Return what the intervals of methods are over; "" without any."""
+    over = {one.interval.over for one in summaries if one.interval}
+    if over == {"seeds", "rows"}:
+        return "over seeds, of methods with one seed over its test examples"
+    return "" if not over else "over seeds" if "seeds" in over else "over test examples"
+
+
 def describe_cost_marks(summaries: Sequence[MethodSummary]) -> str:
     """Return what the line and the bars of the chart against cost mean, as far as they are drawn."""
     drawn = []
     if len(summaries) > 1:
         drawn.append("No method shown is both cheaper and better than one on the grey line.")
-    over = {one.interval.over for one in summaries if one.interval}
-    if over == {"seeds", "rows"}:
-        drawn.append("The bars are 95% intervals over seeds, of methods with one seed over its test examples.")
-    elif over:
-        drawn.append(f"The bars are 95% intervals over {'seeds' if 'seeds' in over else 'test examples'}.")
+    if over := describe_intervals(summaries):
+        drawn.append(f"The bars are 95% intervals {over}.")
     return " ".join(drawn)
 
 

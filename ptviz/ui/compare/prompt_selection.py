@@ -24,6 +24,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.training.source_prompts import SOURCE_METHOD
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import train_all_tasks
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
@@ -283,6 +284,11 @@ def _select_runs(ids: list[str], names: dict[str, str], default: list[str]) -> l
     """Return the ids of the selected runs; they are stored in the page's address."""
     if not set(st.session_state.get(_RUNS_KEY, ids[:1])) <= set(ids):
         del st.session_state[_RUNS_KEY]  # another backbone was chosen, or a run deleted
+    given = take_given(_RUNS_KEY)
+    if given and (unknown := [id for id in given.split(",") if id not in names]):
+        some = len(unknown) < len(given.split(","))
+        instead = "The others are selected" if some else "The usual prompts are selected instead"
+        refuse(_RUNS_KEY, "ids of prompts of this backbone", ", ".join(unknown), instead)
     if _RUNS_KEY not in st.session_state:
         asked = [id for id in str(st.query_params.get(_RUNS_KEY, "")).split(",") if id in names]
         st.session_state[_RUNS_KEY] = asked or default

@@ -22,10 +22,12 @@ from ptviz.runs import Run
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare.methods_setup import comparison_controls
+from ptviz.ui.compare.methods_text import describe_intervals
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.formatting import STATE_BADGES
+from ptviz.ui.components.formatting import STATE_BADGES, score_format
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 EXAMPLE = """name = "first-sweep"
@@ -40,6 +42,7 @@ lr = { low = 0.01, high = 0.3, scale = "log", points = 4 }
 [hyperparameters]
 m = [5, 20]
 """
+_NEW = "A new sweep"
 MAX_RUNS = 5000
 """Runs up to which the page shows a sweep: a larger one is for the shell."""
 CAPTION_IMPORTANCE = (
@@ -54,12 +57,13 @@ def select_sweep() -> SweepSpec | None:
     """Return the selected sweep; None while there is none. The choice is in the page's address."""
     saved = {path.stem: path for path in saved_sweeps()}
     names = [*saved, ""]
+    expect_one_of("sweep", [*saved, _NEW], names[0] or _NEW)
     chosen = st.selectbox(
         "Sweep",
         names,
         key="sweep",
         bind="query-params",
-        format_func=lambda name: name or "A new sweep",
+        format_func=lambda name: name or _NEW,
         help="Sweeps of this page and of `ptviz sweep`, the newest first.",
     )
     if chosen:
@@ -206,13 +210,14 @@ def _render_figures(runs: Sequence[Run], table: SweepTable, metric: Metric) -> N
 
 def _render_best(runs: Sequence[Run], metric: Metric) -> None:
     best = load_best_settings(runs)
+    factor, form = score_format([metric])
     rows = [
         {
             "Method": method_title(one.summary.method),
             "Best settings": ", ".join(f"{name} {value}" for name, value in one.settings.items()) or "defaults",
             "Tried": one.tried,
-            "Validation": metric.format(one.validation),
-            "Test": metric.format(one.summary.mean),
+            "Validation": factor * one.validation,
+            "Test": factor * one.summary.mean,
             "95% interval": None
             if one.summary.interval is None
             else f"{metric.format(one.summary.interval.low)} to {metric.format(one.summary.interval.high)}"
@@ -222,9 +227,14 @@ def _render_best(runs: Sequence[Run], metric: Metric) -> None:
         for one in best
     ]
     st.markdown("**The best of each method**")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method")
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, height="content", placeholder="—", alt="Best settings by method",
+        column_config=dict.fromkeys(("Validation", "Test"), st.column_config.NumberColumn(format=form)),
+    )  # fmt: skip
+    over = describe_intervals([one.summary for one in best])
+    interval = f" with its 95% interval {over}" if over else ""
     st.caption(
-        f"Chosen by mean validation {metric.noun}; test {metric.noun} with Student's 95% interval over seeds. The "
+        f"Chosen by mean validation {metric.noun}; test {metric.noun}{interval}. The "
         "more settings a method was tried with, the more its validation score is biased upwards; its test score is not."
     )
     with st.container(horizontal=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -48,6 +48,16 @@ def delta_options(shown: str, colour: Literal["normal", "inverse"] = "normal") -
     if any(digit in shown for digit in "123456789"):
         return {"delta": shown, "delta_color": colour}
     return {"delta": shown, "delta_color": "off", "delta_arrow": "off"}
+
+
+def score_format(metrics: Sequence[Metric]) -> tuple[int, str]:
+    """Return what a table multiplies the scores of a column with, and how it shows them, so that they are numbers.
+
+    Percentages if all are shares; scores from -1 to 1 if one of them is a correlation.
+    """
+    if all(metric.unit for metric in metrics):
+        return 100, "%.1f%%"  # Streamlit's own percent leaves out the zero of 91.0%.
+    return 1, "%.3f" if any(metric.unit for metric in metrics) else "%.2f"
 
 
 def format_duration(seconds: float | None) -> str:

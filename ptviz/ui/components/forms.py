@@ -15,7 +15,7 @@ from ptviz.plots.method_style import method_title
 from ptviz.safe_text import safe_text
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
 from ptviz.ui.classroom import visitor_rules
-from ptviz.ui.components.errors import error_box
+from ptviz.ui.components.address_values import expect_one_of, refuse_in_words, take_given
 from ptviz.ui.components.glossary import meaning
 
 FORM_COLUMNS = 3
@@ -30,12 +30,13 @@ def _latex_symbol(name: re.Match[str]) -> str:
     return "\\" + name[0]
 
 
-def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) -> str:
+def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str | None = None) -> str:
     """Return one of several names, selected by title; the address stores the name. The first is the default.
 
     ``bind="query-params"`` would put the title into the address, which then breaks when a title is reworded.
     """
     names = list(titles)
+    expect_one_of(key, names, names[0] or titles[names[0]])
     asked = st.query_params.get(key)
     # Not through the session's state: a page that is drawn again at once would show the first one.
     index = names.index(str(asked)) if asked in titles else 0
@@ -88,6 +89,8 @@ def hyperparameter_input(
     short = re.split("[:;]", meaning)[0]
     label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_latex_symbol, symbol)}$"
     help = meaning if short != meaning else None
+    if info.choices or info.value_type in (int, float):
+        _expect_hyperparameter(key, info)
     if info.choices:
         index = info.choices.index(str(info.default))
         return st.selectbox(label, info.choices, index=index, key=key, help=help, bind=bind)
@@ -109,6 +112,15 @@ def hyperparameter_input(
         bind=bind,
     )
     return kind(number)
+
+
+def _expect_hyperparameter(key: str, info: HyperparameterInfo) -> None:
+    """Report a value of the address that the widget of a hyperparameter would replace by its default."""
+    try:
+        if given := take_given(key):
+            info.validate(safe_text(given))
+    except ValueError as error:
+        refuse_in_words(f"{error}. {info.default} is used instead")
 
 
 class _NumberField(NamedTuple):
@@ -158,17 +170,14 @@ _CHOICE_FIELDS = (
 
 
 def render_refused_settings() -> None:
-    """Say which training settings of the page's address cannot be used: their widgets would change them silently.
-
-    It comes before these widgets, which correct the address.
-    """
+    """Say which training settings of the page's address cannot be used: their widgets would change them silently."""
     for setting in fields(TrainConfig):
-        text = str(st.query_params.get(setting.name, "")) if setting.metadata["help"] else ""
+        text = take_given(setting.name) if setting.metadata["help"] else ""
         try:
             if text:
                 _check_setting(setting.name, str(setting.type), text)
         except ValueError as error:
-            error_box(f"{error}. The form has the value that is used instead")
+            refuse_in_words(f"{error}. The form has the value that is used instead")
 
 
 def _check_setting(name: str, kind: str, text: str) -> None:

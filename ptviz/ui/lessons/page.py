@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from ptviz.runs import Run
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
@@ -39,7 +40,10 @@ def render_lessons() -> None:
 
 def answers_of(lesson: Lesson) -> Answers:
     """Return the answers to a lesson that the address holds."""
-    return parse_answers(lesson, str(st.query_params.get(lesson.id, "")))
+    found = parse_answers(lesson, str(st.query_params.get(lesson.id, "")))
+    if (given := take_given(lesson.id)) and found.prediction is None:
+        refuse(lesson.id, "answers to this lesson, as 4~1~0", given, "It is left out")
+    return found
 
 
 def _select_lesson(lessons: Sequence[Lesson], answers: dict[str, Answers]) -> Lesson:

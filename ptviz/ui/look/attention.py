@@ -18,6 +18,7 @@ from ptviz.plots import (
 from ptviz.plots.attention import PromptAttention
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
+from ptviz.ui.components.address_values import expect_whole_number
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one_or_all
 from ptviz.ui.components.glossary import meaning
@@ -104,16 +105,18 @@ def _text_input(last_row: int) -> tuple[str, int]:
         bind="query-params",
         placeholder="empty: a validation text",
     ).strip()
+    last = max(last_row, 1)
+    expect_whole_number("row", 0, last, "0")
     if int(st.session_state.get("row", 0)) > last_row:
         st.session_state["row"] = 0  # another run with fewer texts
     row = right.number_input(
         "or validation text",
         0,
-        max(last_row, 1),
+        last,
         key="row",
         bind="query-params",
         disabled=bool(text),
-        help="the number of a text of the validation set, from 0; a number beyond the last text selects the last",
+        help=f"the number of a text of the validation set, from 0 to {last}; of a smaller set, the last text at most",
     )
     return text, 0 if text else int(row)
 

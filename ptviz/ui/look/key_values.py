@@ -10,6 +10,7 @@ from ptviz.plots import plot_tensor_projection, plot_tensor_view
 from ptviz.plots.tensor_views import TensorHistory, views_for_axes
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.look import token_panels
@@ -21,6 +22,7 @@ _LESSON = (
     "are no words in that space to compare with, so this page shows their norms, how many directions they use, how "
     "they move, and how similar they are within a head."
 )
+_PARTS = ("keys", "values")
 _PROJECTION_CAPTION = (
     "How to read it: one point per prompt token at this step, thin lines its path. The axes are the two leading "
     "directions (PCA) of this head, fitted once for all steps; they mean nothing in another head."
@@ -111,8 +113,9 @@ def _select_head(history: TensorHistory) -> tuple[int, int, int]:
     sizes = dict(zip(history.axes, history.current.shape, strict=True))
     first, second, third = st.columns(3)
     site = _index_input(first, "attention site", "site", sizes["S"])
+    expect_one_of("kv", _PARTS, _PARTS[0])
     what = second.segmented_control(
-        "of", (0, 1), default=0, key="kv", bind="query-params", format_func=("keys", "values").__getitem__
+        "of", (0, 1), default=0, key="kv", bind="query-params", format_func=_PARTS.__getitem__
     )
     return site, what or 0, _index_input(third, "head", "head", sizes["H"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,15 +17,17 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_tensors import best_snapshot_index
 from ptviz.plots.tensor_views import TensorHistory
 from ptviz.plots.training_curves import snapshot_positions, to_training_curve
-from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
+from ptviz.runs import ACTIVE_STATES, Run, RunSummary, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.runs.target_run import split_targets
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.classroom import refresh_seconds
+from ptviz.ui.components.address_values import forget_given
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
+from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.components.presenter import take_step
 from ptviz.ui.navigation import NEW_RUN_PAGE, start_button, transfer_link
@@ -86,7 +88,6 @@ def render_look_page(
         st.fragment(_render_saved_prompt, run_every=ANSWER_SECONDS if pending else None)(run, still, pending)
         return
     if run is None:
-        _render_no_run()
         return
     with show_errors():
         transfer_link(run.config)
@@ -121,45 +122,69 @@ def _render_no_run() -> None:
 
 
 def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:
-    """Return the run or saved prompt that the address names, else the newest run that suits this page; with a box."""
+    """Return the run or saved prompt that the address names, else the newest run that suits this page; with a box.
+
+    None if there is no run, or not the one that the address names: then the box offers the others.
+    """
     known, saved = (
         list_targets(),
         {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)},
     )
+    found: Run | SavedPrompt | None = None
+    with show_errors():
+        found = _find_run(known, saved, wanted)
+    names = {summary.id: run_title(summary) for summary in known} | {
+        id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()
+    }
+    if names:
+        own = SAVED_PREFIX + found.id if isinstance(found, SavedPrompt) else None if found is None else found.id
+        _render_run_box(unique_labels(names), own, "Run or saved prompt" if saved else "Run")
+    elif found is None:
+        _render_no_run()
+    return found
+
+
+def _find_run(
+    known: Sequence[RunSummary], saved: Collection[str], wanted: Callable[[str], bool] | None
+) -> Run | SavedPrompt | None:
+    """Return what the address names, else the newest run that suits the page; None if there is none.
+
+    Raises:
+        StoreError: if the address names what is not there or cannot be read.
+    """
     if "run" not in st.query_params and wanted is not None:
         fitting = [summary.id for summary in known if wanted(summary.config.method)]
         if fitting:
             st.query_params["run"] = fitting[0]
     named = st.query_params.get("run", "" if known else next(iter(saved), ""))
-    run: Run | SavedPrompt | None
     if named.startswith(SAVED_PREFIX):
-        run, own = saved_prompts.get_saved_prompt(get_store().prompts_folder, named.removeprefix(SAVED_PREFIX)), named
-    elif (run := run_from_address()) is not None:
-        run = split_targets(run)[0]
-        own = run.id
-    else:
-        return None
-    ids = [*(summary.id for summary in known), *saved]
-    names = {summary.id: run_title(summary) for summary in known} | {
-        id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()
-    }
-    names = unique_labels(names)
+        return saved_prompts.get_saved_prompt(get_store().prompts_folder, named.removeprefix(SAVED_PREFIX))
+    run = run_from_address()
+    return None if run is None else split_targets(run)[0]
+
+
+def _render_run_box(names: dict[str, str], own: str | None, label: str) -> None:
+    """Show the box in which the run is selected, with nothing selected if ``own`` is None."""
 
     def changed() -> None:
+        if st.session_state["look-run"] is None:
+            return  # A box with nothing selected can be emptied again.
         st.query_params["run"] = st.session_state["look-run"]
         # Steps of one run are not those of another. The widget takes its own entry out of the address.
         st.session_state["at"] = "best"
+        forget_given()
 
     if st.session_state.get("look-run") != own:
         st.session_state["look-run"] = own
     st.selectbox(
-        "Run or saved prompt" if saved else "Run",
-        ids,
+        label,
+        list(names),
+        index=None if own is None else 0,
         key="look-run",
         format_func=lambda id: names.get(id, id),
         on_change=changed,
+        placeholder="choose one",
     )
-    return run
 
 
 def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], interval: float | None) -> None:
@@ -318,17 +343,13 @@ def rerun_when_answered(caption: str) -> None:
 
 
 def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> TensorHistory:
-    """Return one of the tensors, from a box that the address stores."""
-    names = list(parts)
-    if st.session_state.get("part") not in names:
+    """Return one of the tensors, from a box whose choice the address stores by name, as links to this page do."""
+    if st.session_state.get("part") not in parts:
         st.session_state.pop("part", None)
-    name = st.selectbox(
-        label,
-        names,
-        key="part",
-        bind="query-params",
-        format_func=lambda name: f"{name}  ({' x '.join(parts[name].axes)} = {_format_shape(parts[name])})",
-    )
+    titles = {name: f"{name}  ({' x '.join(one.axes)} = {_format_shape(one)})" for name, one in parts.items()}
+    name = select_one(label, titles, key="part")
+    if st.query_params.get("part", name) != name:
+        del st.query_params["part"]  # Of a run with other tensors.
     return parts[name]
 
 

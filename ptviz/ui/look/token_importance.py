@@ -10,6 +10,7 @@ import streamlit as st
 from ptviz.plots import plot_importance
 from ptviz.plots.importance import importance_from_answer
 from ptviz.probes.prompt_edits import DISTANCES
+from ptviz.profanity import mask_words
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
@@ -126,13 +127,15 @@ def _render_nearest_words(answer: dict[str, Any], distance: str, metric: Metric,
         st.metric("Its nearest words", metric.format(after["accuracy"]))
         shown = f"{100 * gap:z.1f} points" if metric.unit else f"{gap:z.2f}"
         st.metric("Faithfulness gap", shown, help=f"{metric.noun} before snapping minus after")
-        st.metric("Changed predictions", f"{after['changed']} of {answer['rows']}")
+        answers = "texts" if metric.kind == "text" else "predictions"
+        st.metric(f"Changed {answers}", f"{after['changed']} of {answer['rows']}")
+    words = mask_words(answer["words"])
     # A token may hold anything: text, not Markdown.
-    st.text("Read as words: " + " ".join(word.strip() for word in answer["words"]))
+    st.text("Read as words: " + " ".join(word.strip() for word in words))
     st.dataframe(
         {
-            "prompt token": list(range(len(answer["words"]))),
-            "nearest word": answer["words"],
+            "prompt token": list(range(len(words))),
+            "nearest word": words,
             "cosine" if distance == "cosine" else "L2 distance": answer["near"],
         },
         hide_index=True,

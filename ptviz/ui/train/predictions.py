@@ -25,6 +25,7 @@ from ptviz.runs import Run, Status
 from ptviz.runs.prediction_files import ZERO_SHOT, ZERO_SHOT_CONFIDENCE, ZERO_SHOT_SCORE, read_predictions_error
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
@@ -205,6 +206,7 @@ def _choose(writes: bool, compares: bool) -> dict[str, Any]:
     if compares:
         names = {"any": "all", "fixed": "score higher than zero-shot", "broken": "score lower than zero-shot"} if (
             writes) else {"any": "all", "fixed": "fixed by the prompt", "broken": "broken by the prompt"}  # fmt: skip
+        expect_one_of("change", names.values(), names["any"])
         change = st.segmented_control(
             "Examples", list(names), format_func=names.__getitem__, default="any", key="change", required=True,
             bind="query-params",

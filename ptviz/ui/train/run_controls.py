@@ -68,7 +68,7 @@ def _extend_form(run: Run) -> None:
         st.caption(f"It has the {max_steps():,} steps that a run may have in this classroom.")
         return
     usual = min(max(run.config.training.steps // 2, 1), most)
-    more = int(st.number_input("more steps", 1, most, usual, key="more"))
+    more = int(st.number_input("more steps", 1, most, usual, key=f"more-{run.id}"))
     st.caption(
         "The learning-rate schedule then covers the new total, without a second warm-up. Steps already made are kept."
     )
@@ -83,21 +83,20 @@ def _branch_form(run: Run) -> None:
         "from step",
         snapshots,
         index=len(snapshots) - 1,
-        key="branch-from",
+        key=f"branch-from-{run.id}",
         format_func=lambda at: f"{at[1]} of stage {at[0] + 1}" if several else str(at[1]),
     )
     training = run.config.training
     left, right = st.columns(2)
-    steps = int(
-        left.number_input("training steps", 1, max_steps(), min(training.steps, max_steps()), key="branch-steps")
-    )
-    seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key="branch-seed"))
+    usual = min(training.steps, max_steps())
+    steps = int(left.number_input("training steps", 1, max_steps(), usual, key=f"branch-steps-{run.id}"))
+    seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key=f"branch-seed-{run.id}"))
     lr = left.number_input(
-        "learning rate", 0.0, 100.0, training.lr, format="%g", key="branch-lr", placeholder="default"
+        "learning rate", 0.0, 100.0, training.lr, format="%g", key=f"branch-lr-{run.id}", placeholder="default"
     )
-    name = right.text_input("name", key="branch-name", max_chars=120, placeholder="generated")
+    name = right.text_input("name", key=f"branch-name-{run.id}", max_chars=120, placeholder="generated")
     st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
-    if st.button("Start the branch", type="primary", icon=":material/call_split:", key="branch-start"):
+    if st.button("Start the branch", type="primary", icon=":material/call_split:", key=f"branch-start-{run.id}"):
         made = None
         load_libraries()
         with show_errors():

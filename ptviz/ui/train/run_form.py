@@ -19,6 +19,7 @@ from ptviz.tasks.custom.assemble import Columns
 from ptviz.ui.backend import get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components import uploads
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
@@ -76,12 +77,18 @@ def select_method() -> str:
     return name
 
 
-def select_start_prompt(backbone: str, method: str) -> str | None:
-    """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt."""
-    saved = saved_prompts.list_saved_prompts(get_store().prompts_folder)
+def select_start_prompt(backbone: str, method: str, more: tuple[str, ...]) -> str | None:
+    """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt.
+
+    A run on ``more`` tasks starts from none.
+    """
+    saved = [] if more else saved_prompts.list_saved_prompts(get_store().prompts_folder)
     if saved:
         load_libraries()
     known = {one.id: one for one in saved if _can_start_from(one, backbone, method)}
+    if (given := take_given("begin")) and given not in known:
+        expected = "the id of a saved prompt that this run can start from"
+        refuse("begin", expected, given, "The method's own initialisation is used instead")
     if not known:
         return None
     titles = {"": "the method's own initialisation"} | {

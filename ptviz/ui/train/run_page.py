@@ -15,6 +15,7 @@ from ptviz.runs.target_run import split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.classroom import is_classroom, refresh_seconds
+from ptviz.ui.components.address_values import expect_one_of
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import delta_options, format_duration, format_score, render_heading, state_badge
 from ptviz.ui.components.glossary import meaning
@@ -131,6 +132,7 @@ def select_target(run: Run) -> Run:
     if len(targets) == 1:
         return run
     titles = {"": "mean of all"} | {one.config.task: task_title(one.config) for one in targets}
+    expect_one_of("target", titles.values(), titles[""])
     chosen = st.segmented_control(
         "Scores of", list(titles), format_func=titles.__getitem__, default="", key="target", required=True,
         bind="query-params",

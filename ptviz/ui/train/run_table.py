@@ -17,13 +17,14 @@ from ptviz.runs.source_runs import find_source_runs
 from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.classroom import is_teacher, refresh_seconds
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.deletion import confirm_deletion
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import (
     STATE_BADGES,
     format_age,
-    format_score,
+    score_format,
     shorten_text,
     unique_labels,
 )
@@ -107,6 +108,9 @@ def render_run_table(summaries: list[RunSummary], owners: Mapping[str, str]) -> 
     key = "runs-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
     if key not in st.session_state:
         wanted = st.query_params.get("pick", "").split(",")
+        if take_given("pick") and (missing := [id for id in wanted if id not in ids]):
+            instead = "The others are selected" if len(missing) < len(wanted) else "None is selected"
+            refuse("pick", "ids of runs in this table", ", ".join(missing), instead)
         st.session_state["runs-selected-at-first"] = [ids.index(id) for id in wanted if id in ids]
     event = st.dataframe(
         build_run_frame(summaries, owners),
@@ -157,7 +161,8 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
             **({"Notes": shorten_text(summary.annotations.notes, 200)} if noted else {}),
             "Task": summary.config.task_labels,
             "Backbone": summary.config.backbone,
-            "Steps": format_steps(summary),
+            "Steps": _steps_made(summary),
+            "Planned steps": summary.status.steps,
             "Started": datetime.fromtimestamp(summary.status.created, UTC),
         }
         for summary in summaries
@@ -185,6 +190,8 @@ def _column_config(summaries: list[RunSummary]) -> dict[str, Any]:
             type="tertiary", key="open-run", pinned=True, alignment="left", help="opens the run"
         ),
         "Parameters": number(format="localized", help="trainable parameters"),
+        "Steps": number(format="localized", help="updates made"),
+        "Planned steps": number(format="localized"),
         "Method": st.column_config.TextColumn(width=220),
         "Learning rate": number(format="%g"),
         "Started": st.column_config.DatetimeColumn(format="distance"),
@@ -208,8 +215,12 @@ def _round_share(share: float | None) -> float | None:
 
 def format_steps(summary: RunSummary) -> str:
     """Return the steps made and planned, as "120 / 200"."""
+    return f"{_steps_made(summary):,} / {summary.status.steps:,}"
+
+
+def _steps_made(summary: RunSummary) -> int:
     status = summary.status
-    return f"{status.steps if status.state == 'finished' else status.step:,} / {status.steps:,}"
+    return status.steps if status.state == "finished" else status.step
 
 
 def render_run_actions(picked: list[RunSummary]) -> None:
@@ -401,28 +412,32 @@ def render_run_groups(summaries: list[RunSummary]) -> None:
     if not rows:
         st.caption("No run of these has finished yet.")
         return
+    metrics = [recorded_metric(row["metric"]) for row in rows]
+    factor, form = score_format(metrics)
     table = [
         {
             "Method": method_title(row["method"]),
             "Task": row["task"],
             "Backbone": row["backbone"],
             "Runs": row["runs"],
-            "Test, mean": format_score(metric, row["mean"]),
+            "Test, mean": factor * row["mean"],
             "95% interval": f"{metric.format(row['low'])} to {metric.format(row['high'])}" if row["low"] is not None
             else "—",
-            "Zero-shot": format_score(metric, row["zero_shot"]),
+            "Zero-shot": None if row["zero_shot"] is None else factor * row["zero_shot"],
             "Metric": metric.title,
             "Seeds": row["seeds"],
             "Parameters": row["parameters"],
             "Time (s)": row["seconds"],
             "Settings that differ": row["differ"] or "only the seed",
         }
-        for row in rows
-        for metric in [recorded_metric(row["metric"])]
+        for row, metric in zip(rows, metrics, strict=True)
     ]  # fmt: skip
+    score = st.column_config.NumberColumn(format=form)
     st.dataframe(
         pd.DataFrame(table), hide_index=True, alt="Finished runs by method with mean test score and interval",
-        column_config={"Method": st.column_config.TextColumn(pinned=True, width=220),
+        placeholder="—",
+        column_config={"Test, mean": score, "Zero-shot": score,
+                       "Method": st.column_config.TextColumn(pinned=True, width=220),
                        "Time (s)": st.column_config.NumberColumn(format="%.1f"),
                        "Parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from ptviz.paths import expand_user
+from ptviz.safe_text import safe_list
 from ptviz.tasks import TableOptions, TaskError, load_task
 from ptviz.tasks.compute_metrics import is_number
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, word_table_classes
@@ -24,6 +25,7 @@ from ptviz.tasks.custom.table_preview import TableHead, read_first_rows, read_ta
 from ptviz.tasks.metrics import METRICS, check_metric
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS, TaskKind
 from ptviz.tasks.template import Template
+from ptviz.ui.components.address_values import refuse, take_given
 from ptviz.ui.components.errors import error_box
 from ptviz.ui.components.forms import select_one
 
@@ -228,6 +230,7 @@ def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Colum
 def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
     asked = str(st.query_params.get("text", ""))
     named = [asked] if asked in known else [part.strip() for part in asked.split(",")]
+    _expect_columns("text", named, known)
     chosen = st.multiselect(
         "columns of texts",
         known,
@@ -245,6 +248,14 @@ def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
     return chosen
 
 
+def _expect_columns(key: str, named: Sequence[str], known: Sequence[str]) -> None:
+    """Report columns of the address that the table does not have."""
+    unknown = [name for name in named if name not in known]
+    if take_given(key) and unknown:
+        expected = f"columns of the table, which has {safe_list(list(known))}"
+        refuse(key, expected, ", ".join(unknown), "The form has the columns that are used instead")
+
+
 def _likely_answer(usual: Columns, rest: Sequence[str], kind: TaskKind) -> str:
     """Return the column that is taken for the answers until the reader chooses another."""
     if kind == "choice":
@@ -257,6 +268,7 @@ def _likely_answer(usual: Columns, rest: Sequence[str], kind: TaskKind) -> str:
 def _choose_choices(known: Sequence[str]) -> list[str]:
     """Return the chosen columns of choices: those that are named like some come first."""
     asked = [part.strip() for part in str(st.query_params.get("choices", "")).split(",")]
+    _expect_columns("choices", asked, known)
     named = [name for name in asked if name in known]
     likely = [name for name in known if _CHOICE_COLUMN.fullmatch(name)]
     likely = likely if len(likely) > 1 else [name for name in known if name.lower() in _CHOICE_LISTS][:1]
