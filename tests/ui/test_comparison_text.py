@@ -41,6 +41,9 @@ def test_the_columns_say_what_each_interval_is_over() -> None:
         "examples, marked (examples). Length "
     )
     assert describe_columns(both, ACCURACY).endswith("own best accuracy.")
+    sources = summarise_methods([replace(ONE, method="mpt"), replace(ONE, method="mpt", seed=1)])
+    assert "All seeds of MPT start from one set of source prompts" in describe_columns(sources, ACCURACY)
+    assert "source prompts" not in describe_columns(both, ACCURACY)
     assert describe_intervals(bare) == ""
     assert describe_intervals(rows) == "over test examples"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ptviz.analysis.comparison import MethodSummary, PairedComparison
 from ptviz.analysis.statistics import MIN_SEEDS
+from ptviz.methods import list_methods
 from ptviz.tasks.metrics import Metric
 
 FAIRNESS_TEXT = """
@@ -54,7 +55,17 @@ def describe_columns(summaries: Sequence[MethodSummary], metric: Metric) -> str:
         test = "Test is the mean over seeds; sd and interval are over seeds"
         if any(one.interval and one.interval.over == "rows" for one in summaries):
             test += "; with one seed the interval is over its test examples, marked (examples)"
-    return f"{test}. {_COLUMN_NOTES.format(metric=metric.noun)}"
+    return f"{test}. {_COLUMN_NOTES.format(metric=metric.noun)}{_describe_shared_sources(summaries)}"
+
+
+def _describe_shared_sources(summaries: Sequence[MethodSummary]) -> str:
+    """Return what intervals over seeds leave out where all seeds of a method start from the same source prompts."""
+    cards = list_methods()
+    shared = [cards[one.method].card.title for one in summaries
+              if one.seed_count > 1 and one.method in cards and cards[one.method].needs_source_prompts]  # fmt: skip
+    if not shared:
+        return ""
+    return f" All seeds of {', '.join(shared)} start from one set of source prompts: how these vary is in no interval."
 
 
 def describe_intervals(summaries: Sequence[MethodSummary]) -> str:
