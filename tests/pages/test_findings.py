@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz import plots
 from ptviz.experiments.replication import STUDIES, Arm, ArmSetting, Comparison, ReplicationStudy, StudyRecord
+from ptviz.experiments.replication import record as record_module
 from ptviz.plots.alt_text import alt_of
 from ptviz.runs import Run, RunConfig, RunWriter, Store
 from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, StepCompleted
@@ -46,7 +47,13 @@ def test_every_finding_is_shown_with_its_verdict_and_command(page: Page) -> None
     assert redrawn(at)
 
 
-def test_studies_without_runs_come_last_and_say_what_they_cost(page: Page) -> None:
+def test_studies_without_runs_come_last_and_say_what_they_cost(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = record_module._parse_record
+    monkeypatch.setattr(
+        record_module,
+        "_parse_record",
+        lambda text: {key: entry for key, entry in everything(text).items() if entry["method"] != "dept"},
+    )
     at = well(page(FINDINGS))
     record = StudyRecord()
     verdicts = {study.id: record.evaluate(study).verdict for study in STUDIES}
@@ -54,8 +61,8 @@ def test_studies_without_runs_come_last_and_say_what_they_cost(page: Page) -> No
     assert order == sorted(STUDY_IDS, key=lambda name: verdicts[name] == "not run")
     waiting = [name for name in order if verdicts[name] == "not run"]
     costs = [element.value for element in at.text if element.value.startswith("Not run yet. It takes ")]
-    assert len(costs) == len(waiting) > 0
-    assert "10 runs of 200 steps, about " in costs[waiting.index("sooner")]
+    assert len(costs) == len(waiting) < len(STUDIES)
+    assert "40 runs of 200 steps, about " in costs[waiting.index("two-rates")]
     assert not any("-" in set(table.value["first"]) for table in at.dataframe), "no table of dashes"
 
 

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.runs import Run, RunConfig, RunWriter, Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
+from ptviz.ui.components import drawn_figures
 from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 from tests.pages.run_pages import figures, settled, wait_for, well
@@ -415,6 +416,7 @@ def test_profane_words_are_masked_until_the_reader_shows_them(page, trained, mon
     shown = drawn(at)["words"]["data"][0]["text"]
     word = shown[0][0].strip()
     monkeypatch.setattr("ptviz.profanity.profane_words", lambda: frozenset({word.lower()}))
+    drawn_figures._drawn.cache_clear()  # Figures drawn earlier do not know that the list has changed.
     masked = drawn(at.run())["words"]["data"][0]["text"]
     assert masked[0][0].strip() == word[0] + "•" * (len(word) - 1)
     button = next(b for b in at.button if b.key == "profanity-words-cosine")

@@ -395,7 +395,8 @@ def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):
 
 
 def test_selected_runs_are_compared_and_stored_in_the_address(page: Page, make_run: MakeRun):
-    runs = [make_run("finished", name=f"run {i}") for i in range(3)]
+    methods = ("prompt-tuning", "dept", "p-tuning")
+    runs = [make_run("finished", name=f"run {i}", method=method) for i, method in enumerate(methods)]
     at = page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000")
     assert not at.exception
     assert texts(at) == "pick: expected ids of runs in this table; got gone-0000. The others are selected"
