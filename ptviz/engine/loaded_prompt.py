@@ -140,5 +140,5 @@ def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[st
         return run.snapshot(newest.stage, newest.step, merged=True), newest.stage, newest.step
     if status.state in ACTIVE_STATES:
         raise StoreError("this run has no prompt yet: wait for its first snapshot")
-    stage, step = status.best_place or (status.stage, status.kept or 0)
+    stage, step = status.best_place or (status.stage, status.saved_step or 0)
     return run.prompt(), stage, step

@@ -103,10 +103,10 @@ def train_run(
             if finished is not None:  # The crash report is gone by now: a finished run has no such file.
                 writer.write_event(finished)
         except KeyboardInterrupt:
-            writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.kept)}")
+            writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.saved_step)}")
             raise
         except Exception as error:
-            writer.end("failed", failure_reason(error, writer.status.kept), traceback.format_exc())
+            writer.end("failed", failure_reason(error, writer.status.saved_step), traceback.format_exc())
             if is_out_of_memory(error):
                 model_cache.clear()
             return
@@ -199,7 +199,7 @@ def _source_arguments(
         return {}
     tasks = model_cache.source_tasks(config)
     check_unique_names(tasks)
-    if not method.needs_source_prompts or writer.status.kept is not None:
+    if not method.needs_source_prompts or writer.status.saved_step is not None:
         return {"sources": tasks}
 
     def stop_reason() -> str | None:
@@ -237,7 +237,7 @@ def stop_if_requested(writer: RunWriter, should_stop: StopCheck) -> bool:
     if reason is None:
         return False
     status = writer.status
-    writer.end("stopped", f"{reason} at step {status.step}; {resume_hint(status.kept)}")
+    writer.end("stopped", f"{reason} at step {status.step}; {resume_hint(status.saved_step)}")
     return True
 
 

@@ -100,7 +100,7 @@ class RunCollector:
             stopping = stop_request(run.path)
             if stopping or status.state not in ACTIVE_STATES:
                 if status.state in ACTIVE_STATES:
-                    reason = f"{stopping or 'stopped'} while it was queued; {resume_hint(status.kept)}"
+                    reason = f"{stopping or 'stopped'} while it was queued; {resume_hint(status.saved_step)}"
                     write_status(run.path, status.with_changes(state="stopped", reason=reason, pid=None))
                 remove_stop_request(run)
                 lock.release()
@@ -172,7 +172,7 @@ class RunCollector:
                 return False
             stopping = stop_request(run.path)
             state = "queued" if stopping is None else "stopped"
-            step = "the beginning" if status.kept is None else f"step {status.kept}"
+            step = "the beginning" if status.saved_step is None else f"step {status.saved_step}"
             said = f"{reason}; it continues from {step}" if state == "queued" else f"{stopping}; {reason} meanwhile"
             write_status(
                 run.path, status.with_changes(state=state, reason=said, pid=None, queued=status.queued or time.time())

@@ -115,7 +115,7 @@ class StoreExecutor(ABC):
         fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
         config = RunConfig.from_json({**config.to_json(), **_to_json_values(fresh)})
         # A branch was never extended: its stages share all of its steps.
-        config = replace(config, training=replace(config.training, begun=0))
+        config = replace(config, training=replace(config.training, planned_steps=0))
         if config.method != source.config.method:
             raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
         run = self._create(with_absolute_paths(config), start)

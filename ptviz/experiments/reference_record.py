@@ -21,7 +21,7 @@ from ptviz.runs.backbone_files import backbone_digest
 from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import write_lock
 from ptviz.runs.run_file_io import StoreError, atomic_write, file_digest
-from ptviz.training.config import TrainConfig
+from ptviz.training.config import PLANNED_STEPS_KEY, TrainConfig
 from ptviz.validation import Count, Duration, InvalidData, Name, PathText, Scalar, Sentence, StepCount, decode_json
 
 Kind = Literal["lora", "full"]
@@ -31,7 +31,7 @@ GRID: Mapping[Kind, tuple[float, ...]] = {"lora": (0.0003, 0.001, 0.003), "full"
 """Learning rates to begin with; the middle one is used where nothing was tuned, and the result says so."""
 
 
-_UNUSED_SETTINGS = ("lr", "snapshot_every", "source_steps", "source_seed", "task_temperature", "begun")
+_UNUSED_SETTINGS = ("lr", "snapshot_every", "source_steps", "source_seed", "task_temperature", PLANNED_STEPS_KEY)
 """Training settings that are no part of a reference's key: the rate has its own field, the others have no effect."""
 
 

@@ -58,7 +58,7 @@ def _script(name: str, returned: str, written: Sequence[str], imports: set[str])
 
 def training_snippet(config: RunConfig) -> str:
     """Return a script that trains a run of this config. A comment marks an extended run: it differs from a long one."""
-    training = replace(config.training, begun=0)
+    training = replace(config.training, planned_steps=0)
     plain = replace(config, planned=(), training=training, hyperparameters=config.changed_hyperparameters())
     comment = config.extension_comment("# ")
     # The function itself is not looked up, because it needs torch.

@@ -19,7 +19,7 @@ from ptviz.safe_text import safe_list, slug
 from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name, table_stem
 from ptviz.tasks.custom.table_options import DELIMITER_NAMES, format_words
-from ptviz.training.config import TrainConfig
+from ptviz.training.config import PLANNED_STEPS_KEY, TrainConfig
 from ptviz.training.default_lr import default_learning_rate
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
 
@@ -269,7 +269,7 @@ class RunConfig:
     def _changed_training(self) -> dict[str, Any]:
         """Return the training settings that differ from the defaults; steps and seed in any case."""
         usual, own = TrainConfig().to_json(), self.training.to_json()
-        own.pop("begun")  # Only set by extensions; one long run has none.
+        own.pop(PLANNED_STEPS_KEY)  # Only set by extensions; one long run has none.
         # Without effect, and refused by the shell.
         if not method_uses_source_tasks(self.method):
             del own["source_steps"], own["source_seed"]

@@ -62,7 +62,7 @@ def pack_gallery_run(
     try:
         with atomic_directory(folder) as draft:
             atomic_write(draft / "config.json", encode_config(replace(config, name="")))
-            atomic_write(draft / "status.json", replace(status, kept=None, pid=None).to_bytes())
+            atomic_write(draft / "status.json", replace(status, saved_step=None, pid=None).to_bytes())
             atomic_write(draft / "events.jsonl", _rename_runs((run.path / "events.jsonl").read_bytes(), ids or {}))
             shutil.copyfile(run.path / "environment.json", draft / "environment.json")
             if (run.path / PREDICTIONS_FILE).exists():

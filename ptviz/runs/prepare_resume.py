@@ -32,7 +32,7 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
     with exclusive(run) as status:
         if status.state == "queued":
             raise StoreError(f"run {run.id} is queued: stop it first")
-        if status.kept is not None:  # Without a saved state it begins anew, on what the files hold now.
+        if status.saved_step is not None:  # Without a saved state it begins anew, on what the files hold now.
             check_same_files(run)
         yield status
 
@@ -53,8 +53,8 @@ def plan_extension(run: Run, status: Status, steps: int) -> Status:
     with changing_config(run.path) as config:
         old = config.training
         total = old.steps + steps
-        begun = old.begun or old.steps
-        training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
+        planned = old.planned_steps or old.steps
+        training = replace(old, steps=total, planned_steps=planned, warmup=round(old.warmup * old.steps) / total)
         longer = replace(config, training=training, planned=(*config.planned, old.steps))
         atomic_write(run.path / "config.json", encode_config(longer))
     return status.with_changes(steps=total, extensions=len(longer.planned))

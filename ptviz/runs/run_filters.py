@@ -12,6 +12,7 @@ from typing import Any
 from ptviz.methods import list_methods
 from ptviz.runs.config import RunConfig
 from ptviz.runs.store import RunSummary
+from ptviz.training.config import PLANNED_STEPS_KEY
 
 SettingValue = str | int | float | bool | None
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -71,8 +72,7 @@ def _to_number(text: str) -> float | None:
 def training_settings(config: RunConfig) -> dict[str, SettingValue]:
     """Return the settings that a reader varies, by name: method, task, backbone, training and hyperparameters."""
     parts: dict[str, SettingValue] = {"method": config.method, "task": config.task_names, "backbone": config.backbone}
-    # "begun" belongs to extensions.
-    parts |= {name: value for name, value in config.training.to_json().items() if name != "begun"}
+    parts |= {name: value for name, value in config.training.to_json().items() if name != PLANNED_STEPS_KEY}
     parts |= config.hyperparameters
     return parts
 

@@ -31,6 +31,8 @@ RUN_STATES: tuple[str, ...] = get_args(RunState)
 ACTIVE_STATES = ("queued", "running", "stopping")
 CLUSTER_LOCK = "cluster.lock"
 """Held by the collector of a cluster while a node writes the run itself."""
+STORED_KEYS = {"saved_step": "kept", "oom_kills": "kills"}
+"""Fields that have another name in status.json."""
 DERIVED = "The status was derived from the events"
 """In the reason of a status whose file is missing or damaged."""
 
@@ -41,10 +43,10 @@ class Status:
 
     ``accuracy``, ``best_stage`` and ``best_step`` belong to the best prompt so far, by validation accuracy; earlier
     versions wrote no ``best_stage``. ``seconds`` is training time. ``majority`` and ``zero_shot`` are validation
-    accuracies without a prompt, ``test`` is the best prompt's test accuracy. ``kept`` is the step of the newest saved
-    state, from which a resume continues. ``kills`` is the number of out-of-memory kills on this system when the run
-    began. ``extensions`` is the number of extensions of the config that this status belongs to; None in files of
-    earlier versions.
+    accuracies without a prompt, ``test`` is the best prompt's test accuracy. ``saved_step`` is the step of the newest
+    saved state, from which a resume continues. ``oom_kills`` is the number of out-of-memory kills on this system when
+    the run began. ``extensions`` is the number of extensions of the config that this status belongs to; None in files
+    of earlier versions.
     """
 
     state: RunState
@@ -64,8 +66,8 @@ class Status:
     majority: Score | None = None
     zero_shot: Score | None = None
     test: Score | None = None
-    kept: StepCount | None = None
-    kills: Count = 0
+    saved_step: StepCount | None = None
+    oom_kills: Count = 0
     extensions: StepCount | None = None
 
     @property
@@ -82,7 +84,7 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal status."""
-        return asdict(self)
+        return {STORED_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Status:
@@ -94,7 +96,8 @@ class Status:
         if not isinstance(data, Mapping) or data.get("state") not in RUN_STATES:
             found = safe_text(data.get("state")) if isinstance(data, Mapping) else type(data).__name__
             raise InvalidData(f"expected a status with a state in {', '.join(RUN_STATES)}; got {found}")
-        return convert_json(data, cls)
+        names = {stored: name for name, stored in STORED_KEYS.items()}
+        return convert_json({names.get(key, key): value for key, value in data.items()}, cls)
 
     def to_bytes(self) -> bytes:
         """Return the content of status.json."""
@@ -112,7 +115,7 @@ class Status:
         if self.extensions is None or self.extensions >= len(config.planned):
             return self
         steps = config.training.steps
-        reason = f"extended to {steps} steps; {resume_hint(self.kept)}"
+        reason = f"extended to {steps} steps; {resume_hint(self.saved_step)}"
         return replace(self, state="stopped", reason=reason, steps=steps, extensions=len(config.planned))
 
 
@@ -126,5 +129,5 @@ def actual_status(status: Status, folder: Path) -> Status:
     if is_locked(folder / "lock") or is_locked(folder / CLUSTER_LOCK):
         stopping = (folder / "stop").exists()
         return replace(status, state="stopping" if stopping else "running")
-    state, reason = crash_reason(folder, status.kills, status.kept)
+    state, reason = crash_reason(folder, status.oom_kills, status.saved_step)
     return replace(status, state=state, reason=reason, pid=None)

@@ -157,11 +157,11 @@ class RunWriter:
             state="running",
             reason="",
             pid=os.getpid(),
-            kills=oom_kill_count(),
+            oom_kills=oom_kill_count(),
             extensions=self._extensions,
             stage=stage,
             step=step,
-            kept=step if resumed else None,
+            saved_step=step if resumed else None,
             accuracy=best.accuracy if best else None,
             best_stage=best.stage if best else None,
             best_step=best.step if best else None,
@@ -244,7 +244,7 @@ class RunWriter:
             case Baselines():
                 self.status = self.status.with_changes(majority=event.majority, zero_shot=event.zero_shot)
             case Snapshot():
-                self.status = self.status.with_changes(step=event.step, stage=event.stage, kept=event.step)
+                self.status = self.status.with_changes(step=event.step, stage=event.stage, saved_step=event.step)
             case Finished():
                 self._finish(event)
                 return

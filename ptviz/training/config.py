@@ -11,6 +11,8 @@ from ptviz.safe_text import safe_list, safe_text
 OPTIMISERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant", "cosine")
 MAX_STEPS = 1_000_000
+PLANNED_STEPS_KEY = "begun"
+"""What ``planned_steps`` is called on disk, and in the fingerprints of runs."""
 DTYPES = ("float32", "bfloat16", "auto")
 
 
@@ -23,8 +25,8 @@ def _setting(default: Any, help: str, low: float = 0, high: float = 1_000_000, c
 class TrainConfig:
     """Settings of one training run; numbers of examples are upper limits.
 
-    ``lr`` None takes the recorded default of method and backbone. ``begun`` is the number of steps that a run was
-    planned for before it was extended (0: it was not).
+    ``lr`` None takes the recorded default of method and backbone. ``planned_steps`` is the number of steps that a run
+    was planned for before it was extended (0: it was not).
 
     Raises:
         ValueError: naming the field, what was expected and what came.
@@ -56,7 +58,7 @@ class TrainConfig:
     backbone_dropout: str = _setting(
         "off", "Dropout inside the frozen backbone while training: off, or on as in some papers.", choices=("off", "on")
     )
-    begun: int = _setting(0, "")
+    planned_steps: int = _setting(0, "")
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -73,7 +75,9 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""
-        return {**vars(self)}
+        own = dict(vars(self))
+        own[PLANNED_STEPS_KEY] = own.pop("planned_steps")
+        return own
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
@@ -82,8 +86,7 @@ class TrainConfig:
         Raises:
             ValueError: for an unknown field or a bad value.
         """
-        unknown = sorted(set(data) - {f.name for f in fields(cls)})
-        if unknown:
-            known = ", ".join(field.name for field in fields(cls))
-            raise ValueError(f"unknown training setting {safe_list(unknown)}; expected {known}")
-        return cls(**data)
+        names = {PLANNED_STEPS_KEY if one.name == "planned_steps" else one.name: one.name for one in fields(cls)}
+        if unknown := sorted(set(data) - set(names)):
+            raise ValueError(f"unknown training setting {safe_list(unknown)}; expected {', '.join(names)}")
+        return cls(**{names[key]: value for key, value in data.items()})

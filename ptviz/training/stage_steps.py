@@ -14,7 +14,7 @@ def count_stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int
     Stages on source tasks only get their fraction of ``source_steps``. The others share ``steps``, rounded so that they
     add up; the steps of an extension go to the last of them.
     """
-    planned = config.begun or config.steps
+    planned = config.planned_steps or config.steps
     last = max((i for i, stage in enumerate(stages) if stage.tasks != "sources"), default=-1)
     counts, spent = [], 0
     for index, stage in enumerate(stages):

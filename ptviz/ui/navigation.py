@@ -80,7 +80,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     """Return the query parameters that fill the form of a new run with this config."""
     from ptviz import tasks
     from ptviz.methods import list_methods
-    from ptviz.training.config import TrainConfig
+    from ptviz.training.config import PLANNED_STEPS_KEY, TrainConfig
     from ptviz.ui.components.uploads import link_of
 
     params = {"method": config.method}
@@ -103,7 +103,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
         defaults = {name: info.default for name, info in list_methods()[config.method].hyperparameters.items()}
         params |= {f"{config.method}-{n}": str(v) for n, v in config.hyperparameters.items() if v != defaults.get(n)}
     usual, own = TrainConfig().to_json(), config.training.to_json()
-    own.pop("begun")  # Only set by extensions; a new run has none.
+    own.pop(PLANNED_STEPS_KEY)  # Only set by extensions; a new run has none.
     return params | {name: str(value) for name, value in own.items() if value != usual[name]}
 
 

@@ -65,9 +65,9 @@ def test_options_are_the_settings_of_a_run() -> None:
     signature = inspect.signature(training.train).parameters
     usual = TrainConfig()
     for field in fields(TrainConfig):
-        if field.name != "begun":  # set by --extend
+        if field.name != "planned_steps":  # set by --extend
             assert signature[field.name].default == getattr(usual, field.name), field.name
-    assert "begun" not in signature
+    assert "planned_steps" not in signature
     for name in ("backbone", "task", "name"):
         assert signature[name].default == getattr(RunConfig(), name), name
 
@@ -172,7 +172,7 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(shell: Shell, small: list[str],
 
     run = Store().get(result["run"])
     assert run.status().state == "stopped"
-    assert run.status().kept
+    assert run.status().saved_step
     refused = shell("train", "--resume", run.id, "--steps", "10")
     assert refused.code == 2
 

@@ -420,7 +420,9 @@ def test_a_run_resumes_from_every_truncated_event_file(
         shutil.rmtree(tmp_path / "cut", ignore_errors=True)
         shutil.copytree(run.path, tmp_path / "cut")
         (tmp_path / "cut" / "events.jsonl").write_bytes(whole[:size])
-        (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5, kills=oom_kill_count()).to_bytes())
+        (tmp_path / "cut" / "status.json").write_bytes(
+            Status("running", saved_step=5, oom_kills=oom_kill_count()).to_bytes()
+        )
         cut = Run(tmp_path / "cut")
         assert cut.status().state == "stopped"
         execute_run(cut.path, model_cache)
@@ -538,7 +540,7 @@ def test_a_failure_is_reported_and_progress_is_saved(
     status = run.status()
     assert status.state == "failed"
     assert status.reason.startswith(reason)
-    assert (status.step, status.kept) == (16, 15)
+    assert (status.step, status.saved_step) == (16, 15)
     assert run.history().failed is not None
     assert len(run.prompt()["P"]) == 3
     assert "Traceback" in (run.path / "error.txt").read_text()
@@ -739,7 +741,7 @@ def test_a_run_of_a_dead_worker_gets_a_final_status(store: Store, config: RunCon
 
 def test_a_kill_for_memory_is_reported(store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, kills=3).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", saved_step=20, oom_kills=3).to_bytes())
     monkeypatch.setattr(reasons_module, "oom_kill_count", lambda: 3)
     assert run.status().state == "stopped"
     monkeypatch.setattr(reasons_module, "oom_kill_count", lambda: 4)
@@ -752,7 +754,7 @@ def test_a_kill_for_memory_is_reported(store: Store, config: RunConfig, monkeypa
 
 def test_a_crash_is_reported(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, kills=oom_kill_count()).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", saved_step=20, oom_kills=oom_kill_count()).to_bytes())
     (run.path / "crash.txt").write_text("Fatal Python error: Segmentation fault\n\nThread 1\n")
     assert run.status().state == "failed"
     assert run.status().reason.startswith("the worker crashed (Segmentation fault); resume continues from step 20")

@@ -137,9 +137,9 @@ def test_stop_resume_and_predict_while_it_runs(executor: LocalExecutor, tiny: Ca
     assert run.status().state in ("stopping", "stopped")
     stopped = over(run)
     assert stopped.reason.startswith(
-        f"stopped by you at step {stopped.step}; resume continues from step {stopped.kept}"
+        f"stopped by you at step {stopped.step}; resume continues from step {stopped.saved_step}"
     )
-    assert stopped.step - stopped.kept <= 5  # stopped between a step and its snapshot
+    assert stopped.step - stopped.saved_step <= 5  # stopped between a step and its snapshot
     executor.stop(run.id)
     executor.resume(run.id)
     reached(run, stopped.step + 5)
@@ -188,7 +188,7 @@ def test_an_extension_and_a_branch(executor: LocalExecutor, tiny: Callable[..., 
     assert over(branch).state == "finished"
     assert branch.config.parent == (run.id, 0, 10)
     assert torch.equal(branch.snapshot(0, 0)["P"], run.snapshot(0, 10)["P"])
-    assert branch.config.training.begun == 0, "its stages share all of its steps"
+    assert branch.config.training.planned_steps == 0, "its stages share all of its steps"
     with pytest.raises(StoreError, match="does not exist"):
         executor.branch(run.id, 0, 3)
     with pytest.raises(ValueError, match="a branch keeps its parent's"):
@@ -266,9 +266,9 @@ def test_a_killed_worker_loses_nothing(executor: LocalExecutor, tiny: Callable[.
         status = run.status()
         assert (status.state, status.reason) == (
             "stopped",
-            f"the worker was killed; resume continues from step {status.kept}",
+            f"the worker was killed; resume continues from step {status.saved_step}",
         )
-        assert step - 5 <= status.kept <= status.step + 5
+        assert step - 5 <= status.saved_step <= status.step + 5
         assert queued.status().state in ("queued", "finished")
         executor.resume(run.id)
     assert over(run).state == "finished"

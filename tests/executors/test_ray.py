@@ -89,7 +89,7 @@ def test_runs_of_six_methods_have_the_prompts_of_local_runs(executor, config, tm
 def test_a_node_dies_and_its_run_ends_the_same_elsewhere(cluster, executor, config, tmp_path):
     long = replace(config, training=replace(config.training, steps=600, snapshot_every=20, evaluate_every=200))
     run = executor.submit(long)
-    wait(lambda: run.status().kept)
+    wait(lambda: run.status().saved_step)
     node = next(node for node in executor.describe_cluster()["nodes"] if run.id in node["runs"])
     own = next(one for one in cluster.list_all_nodes() if one.node_id.startswith(node["id"]))
     cluster.remove_node(own, allow_graceful=False)
@@ -101,7 +101,7 @@ def test_a_node_dies_and_its_run_ends_the_same_elsewhere(cluster, executor, conf
 def test_stop_resume_extend_and_branch_work_as_locally(executor, config, tmp_path):
     long = replace(config, training=replace(config.training, steps=2000, snapshot_every=20, evaluate_every=500))
     run = executor.submit(long)
-    wait(lambda: run.status().kept)
+    wait(lambda: run.status().saved_step)
     executor.stop(run.id)
     assert over(run).state == "stopped"
     assert "stopped by you" in run.status().reason
@@ -155,7 +155,7 @@ def test_the_driver_dies_and_its_run_goes_on(cluster, executor, config):
 def test_a_collector_that_dies_is_started_again_and_loses_nothing(executor, config, tmp_path):
     long = replace(config, training=replace(config.training, steps=600, snapshot_every=20, evaluate_every=200, seed=5))
     run = executor.submit(long)
-    wait(lambda: run.status().kept)
+    wait(lambda: run.status().saved_step)
     pid = wait(lambda: run.status().pid)
     assert psutil.pid_exists(pid)
     os.kill(pid, signal.SIGKILL)

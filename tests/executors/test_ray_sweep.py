@@ -101,7 +101,7 @@ def test_shared_storage(cluster, executor, small, tmp_path):
     shared = RayExecutor(store, resources=ClusterResources(shared=True))
     long = replace(small, training=replace(small.training, steps=400, snapshot_every=20, evaluate_every=200))
     run = shared.submit(long)
-    wait(lambda: run.status().kept)
+    wait(lambda: run.status().saved_step)
     (node,) = [one for one in shared.describe_cluster()["nodes"] if run.id in one["runs"]]
     own = next(one for one in cluster.list_all_nodes() if one.node_id.startswith(node["id"]))
     cluster.remove_node(own, allow_graceful=False)
@@ -112,7 +112,7 @@ def test_shared_storage(cluster, executor, small, tmp_path):
     sent = wait(lambda: ray.get(shared.collector.sent_by.remote(run.id)))
     assert sent["messages"] == 0, "the nodes wrote the run themselves"
     stopped = shared.submit(replace(long, training=replace(long.training, seed=3)))
-    wait(lambda: stopped.status().kept)
+    wait(lambda: stopped.status().saved_step)
     shared.stop(stopped.id)
     assert over(stopped).reason.startswith("stopped by you at step")
     shared.resume(stopped.id)

@@ -123,7 +123,7 @@ def test_a_stop_reaches_the_node_and_a_resume_continues(cluster, config, model_c
     run = cluster.submit(config)
     training.before = lambda step: (run.path / "stop").touch() if step == 11 else None
     cluster.train(run, model_cache)
-    assert (run.status().state, run.status().kept) == ("stopped", 10)
+    assert (run.status().state, run.status().saved_step) == ("stopped", 10)
     assert not (run.path / "stop").exists()
     training.before = lambda step: None
     write_status(run.path, run.status().with_changes(state="queued"))

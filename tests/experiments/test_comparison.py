@@ -235,7 +235,7 @@ def test_a_run_without_a_state_begins_anew_on_a_changed_table(config, store, own
     training.fails[0] = RuntimeError("at once")
     run = store.create(replace(config, task=str(own)))
     execute_run(run.path, model_cache)
-    assert (run.status().state, run.status().kept) == ("failed", None)
+    assert (run.status().state, run.status().saved_step) == ("failed", None)
     own.write_text("text,label\nfine,yes\n")
     training.fails.clear()
     executor.resume(run.id)

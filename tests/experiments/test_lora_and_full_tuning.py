@@ -92,7 +92,7 @@ OTHER_VALUES = {
     "optimiser": "adafactor", "schedule": "cosine", "warmup": 0.5, "weight_decay": 0.1, "dtype": "bfloat16",
     "backbone_dropout": "on", "lr": 0.02, "clip": 0.5,
 }  # fmt: skip
-IGNORED = {"snapshot_every", "source_steps", "source_seed", "task_temperature", "begun"}
+IGNORED = {"snapshot_every", "source_steps", "source_seed", "task_temperature", "planned_steps"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(TrainConfig)])

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import RunConfig, Store
-from ptviz.training.config import TrainConfig
+from ptviz.training.config import PLANNED_STEPS_KEY, TrainConfig
 from ptviz.ui.components import uploads
 from ptviz.ui.navigation import SOURCES_PARAM, form_query_params
 from tests.pages.run_pages import well
@@ -42,7 +42,7 @@ def start(at: AppTest, store: Store) -> RunConfig:
 def test_every_setting_of_a_run_is_taken(page: Page, store: Store) -> None:
     usual = TrainConfig()
     same = [one.name for one in fields(usual) if getattr(SETTINGS, one.name) == getattr(usual, one.name)]
-    assert same == ["begun"], "every setting differs from its default, so that none can be lost"
+    assert same == ["planned_steps"], "every setting differs from its default, so that none can be lost"
     config = replace(TRANSFER, training=SETTINGS, sources=("trec6", "banking"))
     at = well(page("train/new_run.py", **form_query_params(config)))
     assert at.multiselect(key=SOURCES_PARAM).value == ["trec6", "banking"]
@@ -50,8 +50,8 @@ def test_every_setting_of_a_run_is_taken(page: Page, store: Store) -> None:
 
 
 def test_an_extended_run_is_trained_at_once(page: Page, store: Store) -> None:
-    extended = replace(TRANSFER, training=TrainConfig(steps=30, begun=20), planned=(20,))
-    assert "begun" not in form_query_params(extended)
+    extended = replace(TRANSFER, training=TrainConfig(steps=30, planned_steps=20), planned=(20,))
+    assert PLANNED_STEPS_KEY not in form_query_params(extended)
     at = well(page("train/new_run.py", **form_query_params(extended)))
     assert start(at, store).training == TrainConfig(steps=30)
 

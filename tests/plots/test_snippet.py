@@ -116,7 +116,7 @@ def test_the_script_of_a_run_trains_its_config(config: RunConfig):
 
 def test_the_script_names_only_what_was_changed():
     config = RunConfig(
-        method="smop", hyperparameters={"k": 8}, training=TrainConfig(steps=300, begun=100), planned=(100, 200)
+        method="smop", hyperparameters={"k": 8}, training=TrainConfig(steps=300, planned_steps=100), planned=(100, 200)
     )
     assert training_snippet(config.checked()) == (
         "# made in parts: planned for 100, then 200 steps, extended to 300\n"

@@ -253,7 +253,9 @@ def test_a_damaged_status_is_read_off_the_events(
 
 def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24, kills=oom_kill_count()).to_bytes())
+    (run.path / "status.json").write_bytes(
+        Status("running", saved_step=20, step=24, oom_kills=oom_kill_count()).to_bytes()
+    )
     store.list()
     assert run.status().state == "stopped"
     assert run.status().reason == "the worker was killed; resume continues from step 20"
@@ -376,3 +378,9 @@ def test_the_request_to_stop_a_run_of_a_cluster_is_no_leftover(store: Store, con
     store.remove_leftovers()
     assert [(run.path / "stop").exists() for run in (here, there)] == [False, True]
     assert not any((run.path / "crash.txt").exists() for run in (here, there))
+
+
+def test_fields_keep_their_names_on_disk() -> None:
+    status = Status("stopped", saved_step=5, oom_kills=2)
+    assert (status.to_json()["kept"], status.to_json()["kills"]) == (5, 2)
+    assert Status.from_json(status.to_json()) == status

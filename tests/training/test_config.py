@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +57,7 @@ BAD: list[tuple[str, Any]] = [
 def test_bad_values_are_refused_by_name(name: str, value: Any) -> None:
     """Set without the constructor's type checks, which would refuse a wrong type first."""
     config = object.__new__(TrainConfig)
-    for key, other in {**asdict(TrainConfig()), name: value}.items():
+    for key, other in {**TrainConfig().to_json(), name: value}.items():
         object.__setattr__(config, key, other)
     with pytest.raises(ValueError, match=rf"^{name}: expected .*; got "):
         config.__post_init__()
@@ -66,7 +66,7 @@ def test_bad_values_are_refused_by_name(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("lr", 101.0), ("schedule", "best"), ("length", 3)])
 def test_bad_values_in_json_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: expected .*; got "):
-        TrainConfig.from_json({**asdict(TrainConfig()), name: value})
+        TrainConfig.from_json({**TrainConfig().to_json(), name: value})
 
 
 def test_unknown_settings_are_refused_with_the_known_ones() -> None:
@@ -110,3 +110,9 @@ def test_unknown_events_are_skipped_and_broken_ones_refused() -> None:
     assert decode_event(json.dumps({"event": "snapshot", "stage": 0, "step": 3}).encode()) is None
     with pytest.raises(ValueError, match="missing required field step"):
         decode_event(json.dumps({"event": "step", "stage": 0}).encode())
+
+
+def test_planned_steps_keep_their_name_on_disk() -> None:
+    config = TrainConfig(planned_steps=50)
+    assert config.to_json()["begun"] == 50
+    assert TrainConfig.from_json(config.to_json()) == config

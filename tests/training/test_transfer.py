@@ -100,7 +100,7 @@ def test_transfer_without_sources_is_refused(toy: type[PromptMethod]) -> None:
     [
         ((1.0,), TrainConfig(steps=10), (10,)),
         ((0.5, 0.25, 0.25), TrainConfig(steps=10), (5, 2, 3)),
-        ((0.5, 0.5), TrainConfig(steps=30, begun=10), (5, 25)),
+        ((0.5, 0.5), TrainConfig(steps=30, planned_steps=10), (5, 25)),
         ((0.5, 0.5), TrainConfig(steps=1), (1, 1)),
     ],
 )

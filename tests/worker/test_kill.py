@@ -34,7 +34,7 @@ def test_sigkill_at_any_moment_changes_nothing(
     training.before = lambda step: time.sleep(0.002)
     chance, kills = random.Random(0), 0
     while run.status().state != "finished" and kills < 200:
-        kept = run.status().kept
+        kept = run.status().saved_step
         child = os.fork()
         if child == 0:
             try:
@@ -48,7 +48,7 @@ def test_sigkill_at_any_moment_changes_nothing(
         kills += 1
         status = run.status()
         assert status.state in ("stopped", "finished")
-        assert (status.kept or 0) >= (kept or 0)
+        assert (status.saved_step or 0) >= (kept or 0)
         assert run.history().damaged_lines == 0
         run.snapshots()
     assert kills > 3
