@@ -96,6 +96,15 @@ def test_repeated_texts_and_rare_classes_are_left_out_and_said_so(tmp_path: Path
     )
 
 
+def test_a_label_that_may_mark_a_missing_one_is_said(tmp_path: Path) -> None:
+    task = load_table_task(
+        write(tmp_path / "m.csv", csv_of([*ROWS, *((f"text {i} of none", "NaN") for i in range(5))]))
+    )
+    assert task.notes == (
+        "the label 'NaN' is a class of 5 texts: if it stands for a missing label, leave those rows out",
+    )
+
+
 def test_labels_of_all_kinds(tmp_path: Path) -> None:
     assert [to_class_name(label) for label in (" a ", 1, 1.0, 2.5, True, None, float("nan"), "", "NA")] == [
         "a", "1", "1", "2.5", "true", "", "", "", "NA",

@@ -29,6 +29,8 @@ MAX_CLASSES = 200
 """Classes of a task at most; more mean that the label column holds something else."""
 DEFAULT_CUE = "Answer:"
 CUSTOM_FAMILY = "your own"
+_MISSING_MARKS = ("nan", "na", "n/a", "#n/a", "null")
+"""Labels, in lower case, that other programs write where there is none."""
 _LISTED_ROWS = 20
 _MAX_LABEL_LENGTH = 1000
 
@@ -313,6 +315,12 @@ def label_examples(
         labels_of = Counter(text for text, _ in {(input_key(row), row.label) for row in labelled})
         if several := sum(count > 1 for count in labels_of.values()):
             notes.append(f"texts with several labels, of which the first was taken: {several:,}")
+    notes += [
+        f"the label {names[label]!r} is a class of {_count(sizes[label], 'text')}: if it stands for a missing label, "
+        "leave those rows out"
+        for label in kept
+        if names[label].lower() in _MISSING_MARKS
+    ]
     index = {label: place for place, label in enumerate(kept)}
     rows = [row._replace(label=index[row.label]) for row in unique if row.label in index]
     return [found.spellings.class_name(names[label]) for label in kept], rows, tuple(notes)
