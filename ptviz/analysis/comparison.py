@@ -256,7 +256,14 @@ def _seed_band(method: str, results: list[RunResult]) -> SeedBand:
         inside = (index >= 0) & (np.asarray(steps) <= run.evaluated[-1])
         row[inside] = np.asarray(run.accuracies)[index[inside]]
     mean, low, high = (tuple(reduce(table, axis=0).tolist()) for reduce in (np.nanmean, np.nanmin, np.nanmax))
-    return SeedBand(method=method, steps=tuple(steps), mean=mean, low=low, high=high, seeds=len(results))
+    return SeedBand(
+        method=method,
+        steps=tuple(steps),
+        mean=mean,
+        low=low,
+        high=high,
+        seeds=len({run.seed for run in results}),
+    )
 
 
 def pareto_front(costs: Sequence[float | None], gains: Sequence[float]) -> tuple[int, ...]:

@@ -113,7 +113,7 @@ def _draw_seed_band(
     figure: go.Figure, band: SeedBand, method: MethodStyle, form: str = ".1%", alpha: float = 0.14, **settings: Any
 ) -> None:
     title, style = escape_text(method.title, 40), method.style
-    if band.seeds > 1:
+    if band.seeds > 1 or band.low != band.high:  # Runs of one seed may differ in their settings.
         x, y = [*band.steps, *reversed(band.steps)], [*band.high, *reversed(band.low)]
         area = {"fill": "toself", "fillcolor": with_alpha(style.colour, alpha), "line_width": 0, "line_color": None}
         more = {**settings, "legendgroup": band.method, "showlegend": False}
