@@ -1,7 +1,7 @@
 """Files and folders that appear complete or not at all, and the removal of what killed processes left.
 
 Everything is written under a temporary name ``.NAME.HOST-PID-START-RANDOM.part`` next to its target and renamed. The
-name tells which process writes it, so that only the temporary files of processes that have ended are removed.
+name holds the id of the process that writes it: only temporary files of processes that have ended are removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import psutil
 
 _TEMPORARY = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.part")
 _WITHOUT_OWNER = re.compile(r"\.(new|old)-[0-9a-f]{8}|\..+\.part|tmp[a-z0-9_]{8}")
-"""Temporary names of earlier versions, which do not tell the process."""
+"""Temporary names of earlier versions, which do not name the process."""
 _OWNER_UNKNOWN_SECONDS = 86400.0
 """Age from which a temporary file is removed if it is not known whether its process runs."""
 _SAME_START_SECONDS = 2.0
@@ -32,7 +32,7 @@ _MAX_NAME_LENGTH = 50  # A name may have 255 bytes, and a character four.
 
 
 def temporary_path(target: Path) -> Path:
-    """Return a new temporary name next to ``target``, which tells the process that writes it."""
+    """Return a new temporary name next to ``target``, which names the process that writes it."""
     pid = os.getpid()
     owner = f"{_host()}-{pid}-{round(_own_start_time(pid))}-{secrets.token_hex(4)}"
     return target.with_name(f".{target.name[:_MAX_NAME_LENGTH]}.{owner}.part")
@@ -256,7 +256,7 @@ def remove_leftovers(folder: Path, target: str = "", *, everywhere: bool = False
 
 
 def _is_dead(path: Path, match: re.Match[str]) -> bool:
-    """Return whether the process that a temporary name tells has ended; only age tells it of another machine's."""
+    """Return whether the process of a temporary name has ended; for another machine's, only its age is known."""
     if match[2] != _host():
         return _is_old(path)
     try:  # An id is used again after its process has ended.

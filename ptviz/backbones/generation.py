@@ -57,7 +57,7 @@ class GenerationSettings:
             )
 
     def for_batch(self, first: int) -> GenerationSettings:
-        """Return the settings of a batch whose first row has this number among all rows: each batch is drawn anew."""
+        """Return the settings of a batch whose first row has this number among all rows: batches differ in seed."""
         return replace(self, seed=(self.seed + first * 1_000_003) % 2**64) if first else self  # torch takes 64 bits
 
 

@@ -56,7 +56,7 @@ class ClassroomKeys(Struct, frozen=True):
 
     def admit(self, token: str) -> Visitor | None:
         """Return a new visitor, or the teacher, for the token of an address; None for a wrong one."""
-        # Both are compared, in a time that tells nothing of the place of the first wrong letter.
+        # Both are compared, in a time that does not depend on the place of the first wrong letter.
         is_teacher = hmac.compare_digest(token.encode(), self.teacher.encode())
         is_visitor = hmac.compare_digest(token.strip().lower().encode(), self.token.encode())
         if is_teacher:

@@ -52,7 +52,7 @@ def _measure(store: Store, estimates: Mapping[tuple[str, int], float]) -> _Known
     involved = [*training, *queued]
     new = [summary for summary in involved if _key(summary) not in estimates]
     added = zip(map(_key, new), _estimate(store, new), strict=True)
-    # An unknown is not kept: the next answer tries again, as a run or a measurement may tell the speed meanwhile.
+    # An unknown is not cached: by the next answer, a run or a measurement may have measured the speed.
     found = dict(estimates) | {key: seconds for key, seconds in added if seconds is not None}
     found = {key: found[key] for key in map(_key, involved) if key in found}
     waits: float | None = 0.0

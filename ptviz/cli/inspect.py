@@ -111,7 +111,7 @@ def _backbone_reference(name: str) -> BackboneReference:
         except BackboneError:
             if found is None:
                 raise
-            return found  # its config tells whether a prompt fits, even where its weights cannot be loaded
+            return found  # its config shows whether a prompt fits, even where its weights cannot be loaded
         found = find_backbone_reference(name)
         assert found is not None
     return found

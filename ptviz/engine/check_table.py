@@ -10,7 +10,7 @@ from ptviz.tasks import TableOptions
 
 
 def check_table_labels(config: RunConfig) -> None:
-    """Check that the backbone can tell the labels of the run's table apart, or write; the weights are not read.
+    """Check that the backbone can distinguish the labels of the run's table, or write; the weights are not read.
 
     Labels of other tasks, and backbones whose tokenizer is not on this machine yet, are checked when the run starts.
 

@@ -40,7 +40,7 @@ _CHUNK = 16
 
 
 def record_predictions(writer: RunWriter, model_cache: ModelCache, is_stopped: Callable[[], bool]) -> bool:
-    """Write the predictions of a run that has made its steps, or why they failed; False if it was stopped meanwhile.
+    """Write the predictions of a run that has made its steps, or why they failed; False if it was stopped first.
 
     Raises:
         StoreError: if the run cannot be written: it is then not finished, and a resume makes them.
@@ -90,7 +90,7 @@ def make_missing_predictions(run: Run, model_cache: ModelCache) -> Iterator[None
 
 
 def _write_if_unchanged(run: Run, before: Status, write: Callable[[], None]) -> None:
-    """Write unless the run was trained further meanwhile: the predictions would be those of another prompt."""
+    """Write unless the run has been trained further since: the predictions would be those of another prompt."""
     with exclusive(run) as status:
         if status == before:
             write()

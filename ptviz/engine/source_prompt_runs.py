@@ -43,8 +43,8 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
 def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
     """Return the run that trains what ``wanted`` asks for: finished, or else one that can be continued; or None.
 
-    The oldest finished one if there are several, so that all runs of a comparison use the same. A finished one may be
-    anybody's, since it is only read; one that is continued must be of the store's owner.
+    The oldest finished one if there are several, so that all runs of a comparison use the same. A finished one may have
+    any owner, since it is only read; one that is continued must have that of the store.
     """
     unfinished: Run | None = None
     for summary in reversed(store.list()):

@@ -63,7 +63,7 @@ def train_and_save(config: RunConfig) -> Run:
     """Train a run in this process, and save it in the run store, where the app finds it too.
 
     Raises:
-        ValueError: if the config is wrong, or the backbone cannot tell the labels of its table apart.
+        ValueError: if the config is wrong, or the backbone cannot distinguish the labels of its table.
         StoreError: if the run cannot be written, or does not come to its end; the message gives the reason.
     """
     store = Store()

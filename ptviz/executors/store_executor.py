@@ -40,7 +40,7 @@ class StoreExecutor(ABC):
         """Queue a new run and see that it is trained.
 
         Raises:
-            ValueError: if the config is wrong, or the backbone cannot tell the labels of its table apart.
+            ValueError: if the config is wrong, or the backbone cannot distinguish the labels of its table.
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = with_absolute_paths(config)

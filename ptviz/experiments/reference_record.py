@@ -173,7 +173,7 @@ class ReferenceRecord:
         return next((one for one in self.results if one.key == key and one.backbone_files in files), None)
 
     def add(self, result: ReferenceResult) -> None:
-        """Save a result beside those that other processes have saved meanwhile.
+        """Save a result beside those that other processes have saved since.
 
         Raises:
             StoreError: if the record is damaged or cannot be written.

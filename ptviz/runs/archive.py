@@ -86,7 +86,7 @@ def _check_files(run: Run, files: list[str]) -> None:
     Raises:
         StoreError: naming the limit, and what to do.
     """
-    _check_limit(run, "files", len(files) + 1, LIMITS.entries)  # One more tells that it is a bundle.
+    _check_limit(run, "files", len(files) + 1, LIMITS.entries)  # One more marks it as a bundle.
     sizes = {name: (run.path / name).stat().st_size for name in files}
     for name, size in sizes.items():
         most = LIMITS.json if name in _JSON_FILES else _MAX_EVENTS_BYTES if name == _EVENTS_FILE else LIMITS.file

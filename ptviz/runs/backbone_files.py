@@ -17,7 +17,7 @@ _SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
 
 
 def backbone_signature(backbone: str) -> BackboneSignature:
-    """Return what tells quickly whether the files of a local backbone changed; empty if it is no local folder."""
+    """Return what shows quickly whether the files of a local backbone changed; empty if it is no local folder."""
     folder = _local_folder(backbone)
     found = []
     with suppress(OSError):

@@ -42,7 +42,7 @@ class FileLock:
         The wait covers readers, which hold the lock for an instant to test whether it is taken.
 
         Raises:
-            StoreError: if the lock file cannot be opened, also because its folder was deleted meanwhile.
+            StoreError: if the lock file cannot be opened, also because its folder was deleted.
         """
         until = time.monotonic() + wait
         while True:

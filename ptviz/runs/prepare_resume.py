@@ -32,7 +32,7 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
     with exclusive(run) as status:
         if status.state == "queued":
             raise StoreError(f"run {run.id} is queued: stop it first")
-        if status.saved_step is not None:  # Without a saved state it begins anew, on what the files hold now.
+        if status.saved_step is not None:  # Without a saved state it begins again, on what the files hold now.
             check_same_files(run)
         yield status
 

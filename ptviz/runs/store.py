@@ -279,7 +279,7 @@ class Store:
             if not summary.config.more_tasks:
                 found.append(summary)
                 continue
-            with suppress(StoreError):  # It was deleted meanwhile.
+            with suppress(StoreError):  # It has been deleted since.
                 found += [summarise(target) for target in split_targets(self.get(summary.id))]
         return found
 

@@ -223,7 +223,7 @@ class RunWriter:
         """Write one event.
 
         Raises:
-            RunDeletedError: if the run was deleted meanwhile.
+            RunDeletedError: if the run has been deleted.
             StoreError: if the disk is full or the folder cannot be written; earlier files stay intact.
         """
         self._check_not_deleted()

@@ -25,7 +25,7 @@ class Metric:
 
     ``title`` begins a label ("Macro F1"), ``noun`` stands inside one ("validation macro F1"). Values lie from ``low``
     to ``high``. ``unit`` is "%" where a value is shown times 100, as a percentage, and empty for a correlation.
-    ``label`` is the class of an F1 of one class. ``is_row_mean`` tells whether the score is the mean of the scores of
+    ``label`` is the class of an F1 of one class. ``is_row_mean`` says whether the score is the mean of the scores of
     the examples, as accuracy is and BLEU is not.
     """
 

@@ -267,7 +267,7 @@ class Template:
                 # A cue is tokenised together with the blank before it: byte-pair tokenisers keep blanks in words.
                 literal += self.cue
             elif field is not None:
-                # Mask tokens bring their own blank where the tokeniser wants one.
+                # Mask tokens bring their own blank where the tokeniser needs one.
                 pieces.append(_Piece("literal", literal.rstrip() if field == "mask" else literal))
                 pieces.append(_Piece(field, spec or ""))
                 literal = ""
@@ -406,5 +406,5 @@ def _special_token_ids(kind: str, tokeniser: Tokeniser) -> list[int]:
         if number is not None:
             return [int(number)]
     if kind == "mask":
-        raise ValueError("the template wants a {mask}, but this tokenizer has no mask token; use another readout")
+        raise ValueError("the template has a {mask}, but this tokenizer has no mask token; use another readout")
     return []

@@ -1,4 +1,4 @@
-"""Whether a backbone can tell the classes of a task apart: their words and descriptions, as its tokens."""
+"""Whether a backbone can distinguish the classes of a task: their words and descriptions, as its tokens."""
 
 from __future__ import annotations
 

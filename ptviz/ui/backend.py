@@ -44,7 +44,7 @@ def get_store() -> Store:
 
 
 def whole_store() -> Store:
-    """Return the store with the runs of all visitors: for the server itself, and for what tells nothing of a run."""
+    """Return the store with the runs of all visitors: for the server, and for results that reveal no run."""
     return _cached_store(paths.data_dir() / "runs")
 
 
@@ -110,7 +110,7 @@ def request_answer(kind: str, run: str = "", **question: Any) -> Future[dict[str
 
 
 def request_projection(run: str, job: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
-    """Request a projection from the worker, which may take minutes; None if the job is cancelled meanwhile."""
+    """Request a projection from the worker, which may take minutes; None if the job is cancelled first."""
     folder = projection_folder(job.digest)
 
     def wait() -> tuple[Projection, ...] | None:

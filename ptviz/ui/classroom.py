@@ -1,4 +1,4 @@
-"""Who looks at a page, in a classroom; and what the pages tell this visitor."""
+"""Who looks at a page, in a classroom; and what the pages show this visitor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Seconds of each page over many runs: ``ptviz bench --pages`` runs this in a process of its own.
 
 A tiny run is trained and its folder copied under other configs, in a folder that is removed afterwards. Pages are run
-as Streamlit runs them, without a browser. No worker is started, unless a run is to be trained meanwhile.
+as Streamlit runs them, without a browser. No worker is started, unless a run is to be trained at the same time.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def fill_store(count: int) -> None:
 
 @contextmanager
 def train_beside(config: RunConfig) -> Iterator[None]:
-    """Let a worker train a run meanwhile, from its first update on; afterwards the run is stopped and the worker gone.
+    """Let a worker train a run inside the block, from its first update on; run and worker end with the block.
 
     Raises:
         RuntimeError: if the run ends before its first update.
@@ -94,7 +94,7 @@ def train_beside(config: RunConfig) -> Iterator[None]:
 def measure_pages(index: Path, count: int, beside: RunConfig | None = None) -> list[dict[str, object]]:
     """Return the seconds of each page: the first visit; median and 95th percentile of later ones; processor time.
 
-    ``beside`` is trained meanwhile.
+    ``beside`` is trained at the same time.
 
     Raises:
         RuntimeError: if a page shows an exception, or the run beside does not begin.
@@ -137,7 +137,7 @@ def _measure_page(index: Path, page: str, parameters: dict[str, str]) -> dict[st
 def run_page_benchmark(index: Path, count: int, training: bool = False) -> list[dict[str, object]]:
     """Measure the pages of the app whose ``pages/index.py`` is ``index``, over ``count`` runs in a temporary folder.
 
-    With ``training``, a run on the default backbone is trained meanwhile.
+    With ``training``, a run on the default backbone is trained at the same time.
 
     Call it in a process of its own: it sets ``PTVIZ_HOME`` and silences the log.
 

@@ -278,7 +278,7 @@ def speed(context: HandlerContext, config: dict[str, Any], run: str = "") -> dic
         Its seconds: of a "step", and of an "example" that is evaluated, and its "baseline".
 
     Raises:
-        ValueError: if the run cannot be trained, or another one is queued meanwhile.
+        ValueError: if the run cannot be trained, or another one has been queued.
         OSError: if its backbone or task cannot be loaded.
     """
     before = len(context.store.queued_runs())

@@ -4,7 +4,7 @@
 when its input is closed. It stays between jobs: loading UMAP takes longer than a projection.
 
 A folder is named by the hash of its job, so a projection is computed once. It holds ``order.npz`` until ``map.npz`` (or
-``failed.txt``, a message) exists, and ``progress.json`` meanwhile.
+``failed.txt``, a message) exists, and ``progress.json`` until then.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 def sites_and_heads(config: Mapping[str, Any], features: int) -> tuple[int | None, int | None]:
     """Return the numbers of layers and of key/value heads of a model's config, None if they are not known.
 
-    The width of a head tells how many there are among ``features`` values a token, whatever the config calls
+    The width of a head gives how many there are among ``features`` values a token, whatever the config calls
     grouped-query or multi-query attention.
     """
     config = inner if isinstance(inner := config.get("text_config"), Mapping) else config

@@ -57,7 +57,7 @@ def write_peft(
         config |= {"peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 1, "num_ranks": 1}
         cols, rows = factors.u[None, :, None], factors.v[None, None, :]
         tensors = {"prompt_embeddings": factors.shared, "prefix_task_cols": cols, "prefix_task_rows": rows}
-        notes.append("PEFT wants task_ids=0 with every call of a multitask prompt")
+        notes.append("PEFT needs task_ids=0 with every call of a multitask prompt")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHT_FILES[0]).write_bytes(write_safetensors(tensors, {"format": "pt"}))
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

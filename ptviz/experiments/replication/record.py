@@ -70,7 +70,7 @@ class StudyRecord:
         return None if entry is None else float(entry["value"])
 
     def save_value(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
-        """Write a value to the file, beside those that other processes have written meanwhile.
+        """Write a value to the file, beside those that other processes have written since.
 
         Raises:
             StoreError: if the file is damaged or cannot be written.

@@ -88,7 +88,7 @@ def check_different(classes: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def same_text_error(first: str, second: str, problem: str) -> TaskError:
-    """Return the error that names two classes and says how to tell them apart."""
+    """Return the error that names two classes and says how to make them distinct."""
     first, second = repr(first[:80]), repr(second[:80])
     return TaskError(
         f"labels {first} and {second} {problem}: write them alike if they are one class, or give each a word of its "

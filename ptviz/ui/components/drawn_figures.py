@@ -21,7 +21,7 @@ from ptviz.runs.status import ACTIVE_STATES
 MAX_CHARACTERS = 32 * 2**20
 """What the JSON of all figures together may take."""
 _MOST_ITEMS = 500
-"""Longer lists among the arguments are results that are drawn, not settings: such a figure is drawn anew."""
+"""Longer lists among the arguments are results that are drawn, not settings: such a figure is not cached."""
 
 
 @dataclass(frozen=True)

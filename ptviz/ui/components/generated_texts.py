@@ -16,7 +16,7 @@ TITLES = {"without": "Without the prompt", "with": "With the prompt"}
 POLL_SECONDS = 0.3
 """Seconds between two looks at a text that is being written."""
 _TIMEOUT = 900.0
-"""Most seconds for a request: long texts on a slow machine are written for minutes, and can be read meanwhile."""
+"""Most seconds for a request: long texts on a slow machine take minutes, and can be read as they are written."""
 _CURSOR = "▌"
 
 

@@ -23,7 +23,7 @@ _MEASURING, _TRIED = "measuring-speed", "tried-to-measure"
 _POLL_SECONDS = 0.6
 _METRIC_WIDTH = 130
 """Pixels: two lie side by side in the column of the plan, and on a phone."""
-_MEASURE_HELP = "loads the backbone and trains four steps that are not saved; a run in progress pauses meanwhile"
+_MEASURE_HELP = "loads the backbone and trains four steps that are not saved; a run in progress pauses until then"
 
 
 def render_run_estimate(config: RunConfig) -> RunEstimate:
@@ -99,13 +99,13 @@ def _measure(config: RunConfig) -> None:
         st.fragment(_await_answer, run_every=_POLL_SECONDS)(answer)
         return
     del st.session_state[_MEASURING]
-    if asked != key:  # The form has changed meanwhile.
+    if asked != key:  # The form has changed since.
         st.rerun()
     run_and_rerun(answer.result)
 
 
 def _may_measure_unasked(config: RunConfig) -> bool:
-    """Return whether the models are here, and nobody waits for the worker: no run in progress, and no class."""
+    """Return whether the models are here, and the worker is idle: no run in progress, and no class."""
     family = {info.name: info.family for info in list_backbones()}.get(config.backbone)
     idle = all(run.status.state not in ACTIVE_STATES for run in get_store().list())
     return family != "encoder" and has_models(config) and idle and visitor_rules() is None

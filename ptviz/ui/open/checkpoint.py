@@ -142,7 +142,7 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
         b"".join(name.encode() + b"\0" + data for name, (_, data) in zip(names, files, strict=True))
     )
     folder = upload_dir() / "checkpoints" / digest.hexdigest()[:12]
-    if len(files) > 1:  # The files of a folder whose own name the browser does not tell.
+    if len(files) > 1:  # The files of a folder whose own name the browser does not send.
         folder /= "uploaded files"
     folder.mkdir(parents=True, exist_ok=True)
     for name, (_, data) in zip(names, files, strict=True):

@@ -128,7 +128,7 @@ def generated_text_panel(
             icon=":material/refresh:",
             key="generate-again",
             disabled=error is None and written == key,
-            help="With the newest prompt. Training pauses meanwhile, so texts are regenerated only on request.",
+            help="With the newest prompt. Training pauses while texts are generated, so this happens only on request.",
             on_click=st.session_state.pop,
             args=(_WRITTEN_KEY,),
         )
